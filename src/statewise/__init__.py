@@ -1,0 +1,109 @@
+"""statewise: state-space models, VARMA, hidden Markov models, RNNs, LSTMs and GRUs as one family.
+
+    >>> import statewise as sw
+    >>> seqs = sw.datasets.load("nile")
+    >>> model = sw.Structural(level=True).fit(seqs)
+    >>> model.forecast(seqs, steps=5).mean.shape
+    (1, 5, 1)
+
+Names are imported on first use, so that `import statewise` stays fast and a VARMA never loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it ("" for the module itself). Sorted; the public-API test compares this with `__all__`.
+_EXPORTS = {
+    "DataError": "statewise._core.errors",
+    "HMM": "statewise.models.hmm",
+    "InputError": "statewise._core.errors",
+    "MissingDependencyError": "statewise._core.errors",
+    "ModelFileError": "statewise._core.errors",
+    "Naive": "statewise.models.naive",
+    "NotFittedError": "statewise._core.errors",
+    "NumericalError": "statewise._core.errors",
+    "Outcome": "statewise._core.outcome",
+    "Recurrent": "statewise.models.recurrent",
+    "Sequences": "statewise.sequences.sequences",
+    "StateSpace": "statewise.models.state_space",
+    "StatewiseError": "statewise._core.errors",
+    "Structural": "statewise.models.structural",
+    "UnsupportedError": "statewise._core.errors",
+    "VARMA": "statewise.models.varma",
+    "compare": "statewise.evaluate.compare",
+    "conversions": "statewise.conversion.graph",
+    "convert": "statewise.conversion.graph",
+    "datasets": "",
+    "load": "statewise.models.save",
+    "read": "statewise.sequences.read",
+}
+
+__all__ = [
+    "HMM",
+    "VARMA",
+    "DataError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "Naive",
+    "NotFittedError",
+    "NumericalError",
+    "Outcome",
+    "Recurrent",
+    "Sequences",
+    "StateSpace",
+    "StatewiseError",
+    "Structural",
+    "UnsupportedError",
+    "__version__",
+    "compare",
+    "conversions",
+    "convert",
+    "datasets",
+    "load",
+    "read",
+]
+
+if TYPE_CHECKING:
+    from statewise._core.errors import (
+        DataError,
+        InputError,
+        MissingDependencyError,
+        ModelFileError,
+        NotFittedError,
+        NumericalError,
+        StatewiseError,
+        UnsupportedError,
+    )
+    from statewise._core.outcome import Outcome
+    from statewise.conversion.graph import conversions, convert
+    from statewise.evaluate.compare import compare
+    from statewise.models.hmm import HMM
+    from statewise.models.naive import Naive
+    from statewise.models.recurrent import Recurrent
+    from statewise.models.save import load
+    from statewise.models.state_space import StateSpace
+    from statewise.models.structural import Structural
+    from statewise.models.varma import VARMA
+    from statewise.sequences import datasets
+    from statewise.sequences.read import read
+    from statewise.sequences.sequences import Sequences
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'statewise' has no attribute {name!r}")
+    if name == "datasets":
+        value: Any = importlib.import_module("statewise.sequences.datasets")
+    else:
+        value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

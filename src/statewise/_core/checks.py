@@ -1,0 +1,222 @@
+"""The only judge of user input.
+
+An `Option` validates one constructor or method argument and also lists values that it must refuse, so that the contract
+tests are generated from the same table that the models use. Functions further down judge arrays.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from statewise._core.errors import InputError
+
+
+class Option(Protocol):
+    """A rule for one argument: `check` returns the clean value or raises, `bad` lists values that must be refused."""
+
+    def check(self, name: str, value: Any) -> Any: ...
+
+    @property
+    def bad(self) -> tuple[Any, ...]: ...
+
+
+def shown(value: Any) -> str:
+    """A short representation of a value for an error message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number in [low, high]."""
+
+    low: int = 0
+    high: int = 2**31 - 1
+
+    def check(self, name: str, value: Any) -> int:
+        if isinstance(value, (bool, np.bool_)):
+            raise InputError(f"`{name}` is {value}; pass a whole number from {self.low} to {self.high}")
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise InputError(
+                f"`{name}` is {shown(value)}; pass a whole number from {self.low} to {self.high}"
+            ) from None
+        if not self.low <= number <= self.high:
+            raise InputError(f"`{name}` is {number}; pass a whole number from {self.low} to {self.high}")
+        return number
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return (self.low - 1, 1.5, "one", True, float("nan"))
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number in [low, high]; `open_low` excludes the lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def check(self, name: str, value: Any) -> float:
+        wanted = f"a number {'above' if self.open_low else 'from'} {self.low:g} to {self.high:g}"
+        if isinstance(value, (bool, np.bool_, str)):
+            raise InputError(f"`{name}` is {shown(value)}; pass {wanted}")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"`{name}` is {shown(value)}; pass {wanted}") from None
+        too_low = number <= self.low if self.open_low else number < self.low
+        if not math.isfinite(number) or too_low or number > self.high:
+            raise InputError(f"`{name}` is {number}; pass {wanted}")
+        return number
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        out_of_range = () if math.isinf(self.low) else (self.low - 1.0,)
+        return (float("nan"), float("inf"), "much", *out_of_range)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words; the error suggests the nearest one."""
+
+    options: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> str:
+        if isinstance(value, str) and value in self.options:
+            return value
+        near = difflib.get_close_matches(str(value), self.options, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"`{name}` is {shown(value)}; pass one of {', '.join(map(repr, self.options))}{hint}")
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("no-such-choice", 3, None)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    def check(self, name: str, value: Any) -> bool:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise InputError(f"`{name}` is {shown(value)}; pass True or False")
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("yes", 1, None)
+
+
+@dataclass(frozen=True)
+class Optional:
+    """None, or what the inner rule accepts."""
+
+    inner: Option
+
+    def check(self, name: str, value: Any) -> Any:
+        return None if value is None else self.inner.check(name, value)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return tuple(value for value in self.inner.bad if value is not None)
+
+
+@dataclass(frozen=True)
+class Array:
+    """A finite numeric array with `ndim` axes (its size is judged where the other sizes are known)."""
+
+    ndim: int
+
+    def check(self, name: str, value: Any) -> np.ndarray:
+        return array(name, value, (None,) * self.ndim)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("text", np.full((1,) * self.ndim, np.nan), np.zeros((1,) * (self.ndim + 1)))
+
+
+def options(table: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values, each judged by its rule in the table."""
+    unknown = sorted(set(given) - set(table))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], table, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"the options are {', '.join(sorted(table))}"
+        raise InputError(f"there is no option `{unknown[0]}`; {hint}")
+    return {name: table[name].check(name, value) for name, value in given.items()}
+
+
+def array(name: str, value: Any, shape: Sequence[int | None], *, allow_nan: bool = False) -> np.ndarray:
+    """`value` as a fresh, contiguous float64 array of the given shape (None: any size along that axis).
+
+    Raises `InputError` for text, objects, complex numbers, another number of axes, another size, infinities, and for
+    NaN unless `allow_nan`.
+    """
+    wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+    try:
+        result = np.array(value, dtype=np.float64, order="C")
+    except (TypeError, ValueError):
+        raise InputError(f"`{name}` is {shown(value)}, which is not numeric; pass numbers of shape {wanted}") from None
+    if np.iscomplexobj(value):
+        raise InputError(f"`{name}` has complex numbers; pass real numbers")
+    fits = result.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(result.shape, shape, strict=True)
+    )
+    if not fits:
+        raise InputError(f"`{name}` has shape {result.shape}; pass shape {wanted}")
+    if np.isinf(result).any():
+        raise InputError(f"`{name}` has {int(np.isinf(result).sum())} infinite entries; pass finite numbers")
+    if not allow_nan and np.isnan(result).any():
+        raise InputError(f"`{name}` has {int(np.isnan(result).sum())} NaN entries; pass finite numbers")
+    return result
+
+
+def covariance(name: str, value: Any, size: int) -> np.ndarray:
+    """A symmetric positive semi-definite (size, size) matrix, within rounding of its largest entry."""
+    matrix = array(name, value, (size, size))
+    scale = float(np.abs(matrix).max(initial=0.0))
+    asymmetry = float(np.abs(matrix - matrix.T).max(initial=0.0))
+    if asymmetry > 1e-8 * scale:
+        raise InputError(f"`{name}` is not symmetric (off by {asymmetry:.3g}); pass a covariance matrix")
+    matrix = (matrix + matrix.T) / 2
+    lowest = float(np.linalg.eigvalsh(matrix)[0]) if size else 0.0
+    if lowest < -1e-8 * scale:
+        raise InputError(f"`{name}` has a negative eigenvalue {lowest:.3g}; pass a positive semi-definite matrix")
+    return matrix
+
+
+def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
+    """Non-negative numbers that sum to 1 along the last axis (to 1e-6; the result sums to 1 exactly)."""
+    table = array(name, value, shape)
+    if (table < 0).any():
+        raise InputError(f"`{name}` has the negative entry {table.min():g}; pass probabilities from 0 to 1")
+    sums = table.sum(axis=-1, keepdims=True)
+    worst = float(np.abs(sums - 1).max())
+    if worst > 1e-6:
+        raise InputError(f"`{name}` has a row that sums to {float(sums.flat[np.abs(sums - 1).argmax()]):g}; make it 1")
+    return table / sums
+
+
+def levels(value: Any) -> tuple[float, ...]:
+    """Interval levels in per cent, such as (80, 95), sorted."""
+    given = (value,) if np.isscalar(value) else tuple(value)
+    if not given:
+        raise InputError("`level` is empty; pass percentages such as (80, 95)")
+    rule = Real(0.0, 100.0, open_low=True)
+    clean = tuple(sorted(rule.check("level", item) for item in given))
+    if clean[-1] >= 100.0:
+        raise InputError("`level` is 100; an interval that holds everything is infinite: pass a number below 100")
+    if clean[-1] <= 1.0:
+        raise InputError(f"`level` is {clean[-1]:g}; levels are percentages: pass {100 * clean[-1]:g}")
+    return clean

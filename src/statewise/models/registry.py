@@ -1,0 +1,29 @@
+"""The registry of models: kind -> where its class lives. A new model is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from statewise._core.errors import InputError
+
+if TYPE_CHECKING:
+    from statewise.models.base import Model
+
+MODELS: dict[str, str] = {
+    "hmm": "statewise.models.hmm:HMM",
+    "linear-rnn": "statewise.models.linear_rnn:LinearRNN",
+    "naive": "statewise.models.naive:Naive",
+    "recurrent": "statewise.models.recurrent:Recurrent",
+    "state-space": "statewise.models.state_space:StateSpace",
+    "structural": "statewise.models.structural:Structural",
+    "varma": "statewise.models.varma:VARMA",
+}
+
+
+def model_class(kind: str) -> type[Model]:
+    """The class of a kind; imported only now, so that a VARMA user never loads torch."""
+    if kind not in MODELS:
+        raise InputError(f"there is no model kind {kind!r}; the kinds are {', '.join(sorted(MODELS))}")
+    module, name = MODELS[kind].split(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,114 @@
+"""What `filter`, `smooth` and `decode` return."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from statewise.results.base import Result, new_figure, row_index
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class GaussianStates(Result):
+    """The state's mean and covariance at each step, given the past (`filter`) or the whole sequence (`smooth`).
+
+    Attributes:
+        mean: (rows, n).
+        cov: (rows, n, n).
+        lengths, ids, times: as in the sequences.
+    """
+
+    mean: np.ndarray
+    cov: np.ndarray
+    lengths: np.ndarray
+    ids: tuple[Hashable, ...]
+    times: np.ndarray | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each step; columns mean_1 … mean_n and sd_1 … sd_n."""
+        import pandas as pd
+
+        table = row_index(self.lengths, self.ids, self.times)
+        for k in range(self.mean.shape[1]):
+            table[f"mean_{k + 1}"] = self.mean[:, k]
+            table[f"sd_{k + 1}"] = np.sqrt(np.maximum(self.cov[:, k, k], 0.0))
+        return pd.DataFrame(table)
+
+    def plot(self) -> Figure:
+        """The first sequence: each state's mean with two standard deviations."""
+        figure, axes = new_figure(min(self.mean.shape[1], 6))
+        steps = np.arange(self.lengths[0])
+        for k, axis in enumerate(axes):
+            mean, sd = self.mean[steps, k], np.sqrt(np.maximum(self.cov[steps, k, k], 0.0))
+            axis.plot(steps, mean)
+            axis.fill_between(steps, mean - 2 * sd, mean + 2 * sd, alpha=0.2)
+            axis.set_ylabel(f"state {k + 1}")
+        return figure
+
+
+@dataclass(frozen=True)
+class DiscreteStates(Result):
+    """Probabilities of the K states at each step, given the past (`filter`) or the whole sequence (`smooth`).
+
+    Attributes:
+        probs: (rows, K), each row summing to 1.
+        lengths, ids, times: as in the sequences.
+    """
+
+    probs: np.ndarray
+    lengths: np.ndarray
+    ids: tuple[Hashable, ...]
+    times: np.ndarray | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each step; columns prob_1 … prob_K."""
+        import pandas as pd
+
+        table = row_index(self.lengths, self.ids, self.times)
+        table |= {f"prob_{k + 1}": self.probs[:, k] for k in range(self.probs.shape[1])}
+        return pd.DataFrame(table)
+
+    def plot(self) -> Figure:
+        """The first sequence: stacked probabilities."""
+        figure, axes = new_figure(1)
+        steps = np.arange(self.lengths[0])
+        axes[0].stackplot(steps, self.probs[steps].T, labels=[f"state {k + 1}" for k in range(self.probs.shape[1])])
+        axes[0].legend()
+        return figure
+
+
+@dataclass(frozen=True)
+class Decoded(Result):
+    """The most probable state path of each sequence.
+
+    Attributes:
+        path: (rows,) state numbers from 0.
+        log_prob: (N,) log joint probability of path and observations, in nats.
+        lengths, ids, times: as in the sequences.
+    """
+
+    path: np.ndarray
+    log_prob: np.ndarray
+    lengths: np.ndarray
+    ids: tuple[Hashable, ...]
+    times: np.ndarray | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each step: the state."""
+        import pandas as pd
+
+        return pd.DataFrame(row_index(self.lengths, self.ids, self.times) | {"state": self.path})
+
+    def plot(self) -> Figure:
+        """The first sequence's path."""
+        figure, axes = new_figure(1)
+        axes[0].step(np.arange(self.lengths[0]), self.path[: self.lengths[0]], where="mid")
+        axes[0].set_ylabel("state")
+        return figure

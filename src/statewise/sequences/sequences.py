@@ -1,0 +1,326 @@
+"""`Sequences`: ragged numeric sequences as packed rows plus lengths. Immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sequences:
+    """N sequences, stored as packed rows: sequence i is rows ``offsets[i]`` to ``offsets[i + 1]``.
+
+    Args:
+        values: (rows, p) numbers; NaN means missing. A (rows,) array is one column.
+        lengths: (N,) rows of each sequence, each at least 1, summing to rows.
+        inputs: (rows, u) exogenous inputs, complete (NaN is refused: a model cannot guess an input), or None.
+        times: (rows,) numbers or datetime64, strictly increasing within each sequence, or None for 0, 1, 2, …
+        labels: (rows,) one label a step, or (N,) one a sequence, or None.
+        ids: N distinct names; default 0 … N-1.
+        columns: p names; default y, or y1 … yp.
+        input_columns: u names; default u1 … uu.
+        symbols: for coded text, the symbol of each code; None for numbers.
+        season: steps in a season where it is known (12 for months); None if unknown or none.
+
+    Raises:
+        InputError: naming the argument, its value and the fix.
+
+    All arrays are copies and read-only.
+
+    Example:
+        >>> seqs = Sequences.from_arrays([[1.0, 2.0, 3.0], [4.0, 5.0]])
+        >>> len(seqs), seqs.dim, seqs.lengths.tolist()
+        (2, 1, [3, 2])
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+    inputs: np.ndarray | None = None
+    times: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    ids: tuple[Hashable, ...] = ()
+    columns: tuple[str, ...] = ()
+    input_columns: tuple[str, ...] = ()
+    symbols: tuple[str, ...] | None = None
+    season: int | None = None
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.ndim == 1:
+            values = values[:, None]
+        values = checks.array("values", values, (None, None), allow_nan=True)
+        rows, dim = values.shape
+        if rows == 0 or dim == 0:
+            raise InputError(f"`values` has shape {values.shape}; pass at least one row and one column")
+        self._put("values", _locked(values))
+        self._put("lengths", _locked(_checked_lengths(self.lengths, rows)))
+        self._put("inputs", _checked_inputs(self.inputs, rows))
+        self._put("times", _checked_times(self.times, rows, self.lengths))
+        self._put("labels", _checked_labels(self.labels, rows, len(self)))
+        self._put("ids", _names("ids", self.ids, len(self), range(len(self))))
+        plain = ["y"] if dim == 1 else [f"y{k + 1}" for k in range(dim)]
+        self._put("columns", _names("columns", self.columns, dim, plain))
+        width = 0 if self.inputs is None else self.inputs.shape[1]
+        self._put("input_columns", _names("input_columns", self.input_columns, width, [f"u{k + 1}" for k in range(width)]))
+        if self.symbols is not None:
+            self._put("symbols", tuple(self.symbols))
+        self._put("season", checks.Optional(checks.Integer(1)).check("season", self.season))
+
+    def _put(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    # --- making ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Sequence[Any],
+        inputs: Sequence[Any] | None = None,
+        times: Sequence[Any] | None = None,
+        labels: Sequence[Any] | None = None,
+        **names: Any,
+    ) -> Sequences:
+        """One array a sequence: (T,) or (T, p) values; inputs (T, u), times (T,), labels (T,) or one a sequence, in the same order."""
+        from statewise.sequences.build import from_arrays
+
+        return from_arrays(arrays, inputs=inputs, times=times, labels=labels, **names)
+
+    @classmethod
+    def from_frame(cls, frame: Any, values: Sequence[str] | str | None = None, **columns: Any) -> Sequences:
+        """Rows of a pandas, polars or any narwhals-readable frame; see `statewise.sequences.build.from_frame`."""
+        from statewise.sequences.build import from_frame
+
+        return from_frame(frame, values, **columns)
+
+    def replace(self, **changes: Any) -> Sequences:
+        """A copy with some fields replaced, validated anew."""
+        return replace(self, **changes)
+
+    # --- sizes ----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __repr__(self) -> str:
+        plural = "sequence" if len(self) == 1 else "sequences"
+        steps = f"{self.lengths.min()}" if len(set(self.lengths.tolist())) == 1 else f"{self.lengths.min()}–{self.lengths.max()}"
+        missing = f", {self.n_missing} missing" if self.n_missing else ""
+        extra = f", {len(self.input_columns)} inputs" if self.inputs is not None else ""
+        return f"<Sequences: {len(self)} {plural} × {steps} steps × {self.dim} ({', '.join(self.columns[:6])}){missing}{extra}>"
+
+    @property
+    def rows(self) -> int:
+        """Steps in all sequences together."""
+        return self.values.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Columns p."""
+        return self.values.shape[1]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(N + 1,) where each sequence starts; the last entry is the number of rows."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @property
+    def n_missing(self) -> int:
+        """Missing entries (NaN)."""
+        return int(np.isnan(self.values).sum())
+
+    @property
+    def n_observed(self) -> int:
+        """Observed entries."""
+        return self.values.size - self.n_missing
+
+    @property
+    def labels_per(self) -> str | None:
+        """'step', 'sequence' or None."""
+        if self.labels is None:
+            return None
+        return "step" if len(self.labels) == self.rows else "sequence"
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Sequences]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Sequences:
+        """Sequences by position: one number, a slice, a list of numbers or a boolean mask; always a `Sequences`."""
+        picked = _positions(which, len(self))
+        offsets = self.offsets
+        rows = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in picked])
+        return self._take(rows, self.lengths[picked], picked)
+
+    def steps(self, start: int | None = None, stop: int | None = None) -> Sequences:
+        """Steps `start` to `stop` (exclusive, as in a slice) of every sequence; sequences left without a step are dropped."""
+        spans = [range(*slice(start, stop).indices(int(length))) for length in self.lengths]
+        return self.cut([(span.start, span.stop) for span in spans])
+
+    def cut(self, spans: Sequence[tuple[int, int]]) -> Sequences:
+        """For each sequence, its steps from ``span[0]`` up to ``span[1]`` (exclusive); empty ones are dropped."""
+        kept = [i for i, (start, stop) in enumerate(spans) if stop > start]
+        if not kept:
+            raise InputError("no sequence has a step left in the given range; choose an earlier start or a later stop")
+        offsets = self.offsets
+        rows = np.concatenate([np.arange(offsets[i] + spans[i][0], offsets[i] + spans[i][1]) for i in kept])
+        lengths = np.array([spans[i][1] - spans[i][0] for i in kept])
+        return self._take(rows, lengths, np.array(kept))
+
+    def _take(self, rows: np.ndarray, lengths: np.ndarray, picked: np.ndarray) -> Sequences:
+        labels = self.labels
+        if labels is not None:
+            labels = labels[rows] if self.labels_per == "step" else labels[picked]
+        return replace(
+            self,
+            values=self.values[rows],
+            lengths=lengths,
+            inputs=None if self.inputs is None else self.inputs[rows],
+            times=None if self.times is None else self.times[rows],
+            labels=labels,
+            ids=tuple(self.ids[i] for i in picked),
+        )
+
+    def arrays(self) -> list[np.ndarray]:
+        """The values of each sequence, (T, p) read-only views."""
+        return np.split(self.values, self.offsets[1:-1])
+
+    def split(self, fraction: float | None = None, *, date: Any = None, by: str = "time") -> tuple[Sequences, Sequences]:
+        """Earlier and later part without leakage; see `statewise.sequences.split.split`."""
+        from statewise.sequences.split import split
+
+        return split(self, fraction, date=date, by=by)
+
+    def rolling(self, horizon: int, windows: int, stride: int | None = None) -> list[Any]:
+        """Rolling-origin windows, oldest first; see `statewise.sequences.split.rolling`."""
+        from statewise.sequences.split import rolling
+
+        return rolling(self, horizon, windows, stride)
+
+    def standardise(self) -> tuple[Sequences, Any]:
+        """Each column with mean 0 and standard deviation 1, and the `Scaling` that undoes it exactly."""
+        from statewise.sequences.scaling import standardise
+
+        return standardise(self)
+
+    # --- comparing and showing ------------------------------------------------------------------------------------
+
+    def equals(self, other: Sequences) -> bool:
+        """Whether every field is the same, NaN matching NaN."""
+        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
+    def to_frame(self) -> Any:
+        """A long pandas frame: id, time, values, inputs, labels."""
+        from statewise.sequences.build import to_frame
+
+        return to_frame(self)
+
+
+def _locked(array: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
+
+
+def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
+    try:
+        clean = np.array(lengths, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"`lengths` is {checks.shown(lengths)}; pass whole numbers") from None
+    if clean.ndim != 1 or clean.size == 0:
+        raise InputError(f"`lengths` has shape {clean.shape}; pass one number a sequence")
+    if not np.all((clean >= 1) & (clean == np.floor(clean))):
+        raise InputError(f"`lengths` has the entry {clean[~((clean >= 1) & (clean == np.floor(clean)))][0]:g}; pass whole numbers from 1")
+    if int(clean.sum()) != rows:
+        raise InputError(f"`lengths` sums to {int(clean.sum())} but `values` has {rows} rows; pass lengths that sum to {rows}")
+    return clean.astype(np.int64)
+
+
+def _checked_inputs(inputs: Any, rows: int) -> np.ndarray | None:
+    if inputs is None:
+        return None
+    table = np.asarray(inputs)
+    table = table[:, None] if table.ndim == 1 else table
+    clean = checks.array("inputs", table, (rows, None), allow_nan=True)
+    if np.isnan(clean).any():
+        row, column = np.argwhere(np.isnan(clean))[0]
+        raise InputError(
+            f"`inputs` is NaN at row {row}, column {column}; inputs cannot be missing: fill them, or move the column to `values`"
+        )
+    return _locked(clean) if clean.shape[1] else None
+
+
+def _checked_times(times: Any, rows: int, lengths: np.ndarray) -> np.ndarray | None:
+    if times is None:
+        return None
+    clean = np.array(times)
+    if clean.shape != (rows,):
+        raise InputError(f"`times` has shape {clean.shape}; pass one time a row, shape ({rows},)")
+    if np.issubdtype(clean.dtype, np.datetime64):
+        clean = clean.astype("datetime64[us]")
+        broken = np.isnat(clean)
+    else:
+        clean = checks.array("times", clean, (rows,), allow_nan=True)
+        broken = np.isnan(clean)
+    if broken.any():
+        raise InputError(f"`times` is missing at row {int(np.flatnonzero(broken)[0])}; every row needs a time")
+    starts = np.cumsum(lengths)[:-1]
+    rises = clean[1:] > clean[:-1]
+    rises[starts - 1] = True
+    if not rises.all():
+        row = int(np.flatnonzero(~rises)[0])
+        raise InputError(
+            f"`times` does not increase from row {row} ({clean[row]}) to row {row + 1} ({clean[row + 1]}); sort each sequence by time "
+            "and keep one row a time"
+        )
+    return _locked(clean)
+
+
+def _checked_labels(labels: Any, rows: int, count: int) -> np.ndarray | None:
+    if labels is None:
+        return None
+    clean = np.array(labels)
+    if clean.ndim != 1 or len(clean) not in (rows, count):
+        raise InputError(f"`labels` has shape {clean.shape}; pass one a step ({rows},) or one a sequence ({count},)")
+    return _locked(clean)
+
+
+def _names(name: str, given: Any, size: int, default: Any) -> tuple[Any, ...]:
+    names = tuple(given) if given is not None and len(tuple(given)) else tuple(default)
+    if len(names) != size:
+        raise InputError(f"`{name}` has {len(names)} names; pass {size}")
+    if len(set(names)) != len(names):
+        twice = next(item for item in names if names.count(item) > 1)
+        raise InputError(f"`{name}` has {twice!r} twice; pass distinct names")
+    return names
+
+
+def _positions(which: Any, count: int) -> np.ndarray:
+    if isinstance(which, slice):
+        picked = np.arange(count)[which]
+    else:
+        given = np.atleast_1d(np.asarray(which))
+        if given.dtype == bool and given.shape != (count,):
+            raise InputError(f"the mask has {given.size} entries; pass one for each of the {count} sequences")
+        if given.dtype != bool and not np.issubdtype(given.dtype, np.integer):
+            raise InputError(f"sequences are picked by position, not by {checks.shown(which)}; pass whole numbers or a slice")
+        if given.dtype != bool and given.size and (given.max() >= count or given.min() < -count):
+            raise IndexError(f"there is no sequence {int(given.max())}; positions go from 0 to {count - 1}")
+        picked = np.arange(count)[given]
+    if picked.size == 0:
+        raise InputError("the selection is empty; a `Sequences` holds at least one sequence")
+    return picked
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return type(a) is type(b) and a == b
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(np.array_equal(a, b, equal_nan=np.issubdtype(a.dtype, np.floating)))
