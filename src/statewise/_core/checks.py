@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -69,22 +69,30 @@ class Real:
     open_low: bool = False
 
     def check(self, name: str, value: Any) -> float:
-        wanted = f"a number {'above' if self.open_low else 'from'} {self.low:g} to {self.high:g}"
-        if isinstance(value, (bool, np.bool_, str)):
-            raise InputError(f"`{name}` is {shown(value)}; pass {wanted}")
         try:
+            if isinstance(value, (bool, np.bool_, str)):
+                raise TypeError(value)
             number = float(value)
-        except (TypeError, ValueError):
-            raise InputError(f"`{name}` is {shown(value)}; pass {wanted}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"`{name}` is {shown(value)}; pass {self._wanted}") from None
         too_low = number <= self.low if self.open_low else number < self.low
         if not math.isfinite(number) or too_low or number > self.high:
-            raise InputError(f"`{name}` is {number}; pass {wanted}")
+            raise InputError(f"`{name}` is {number}; pass {self._wanted}")
         return number
 
     @property
+    def _wanted(self) -> str:
+        if math.isinf(self.low) and math.isinf(self.high):
+            return "a finite number"
+        if self.open_low:
+            return f"a number above {self.low:g}" + ("" if math.isinf(self.high) else f", at most {self.high:g}")
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    @property
     def bad(self) -> tuple[Any, ...]:
-        out_of_range = () if math.isinf(self.low) else (self.low - 1.0,)
-        return (float("nan"), float("inf"), "much", *out_of_range)
+        below = () if math.isinf(self.low) else (self.low if self.open_low else self.low - 1.0,)
+        above = () if math.isinf(self.high) else (self.high + 1.0,)
+        return (float("nan"), float("inf"), "much", *below, *above)
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,20 @@ class Flag:
     @property
     def bad(self) -> tuple[Any, ...]:
         return ("yes", 1, None)
+
+
+@dataclass(frozen=True)
+class Period:
+    """Steps in a season from 2; True for the data's own; False or None for none."""
+
+    def check(self, name: str, value: Any) -> int | bool | None:
+        if value is None or isinstance(value, (bool, np.bool_)):
+            return True if value else None
+        return Integer(2, 10_000).check(name, value)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return (1, -3, 2.5, "twelve")
 
 
 @dataclass(frozen=True)
@@ -165,11 +187,13 @@ def array(name: str, value: Any, shape: Sequence[int | None], *, allow_nan: bool
     """
     wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
     try:
-        result = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        raise InputError(f"`{name}` is {shown(value)}, which is not numeric; pass numbers of shape {wanted}") from None
-    if np.iscomplexobj(value):
-        raise InputError(f"`{name}` has complex numbers; pass real numbers")
+        given = np.asarray(value)
+        if given.dtype.kind not in "biufO" or (given.dtype.kind == "O" and any(isinstance(x, str) for x in given.flat)):
+            raise TypeError(given.dtype)
+        result = np.array(given, dtype=np.float64, order="C")
+    except (TypeError, ValueError, OverflowError):
+        what = "has complex numbers" if _is_complex(value) else f"is {shown(value)}, which is not an array of numbers"
+        raise InputError(f"`{name}` {what}; pass real numbers of shape {wanted}") from None
     fits = result.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(result.shape, shape, strict=True)
     )
@@ -182,22 +206,41 @@ def array(name: str, value: Any, shape: Sequence[int | None], *, allow_nan: bool
     return result
 
 
+def _is_complex(value: Any) -> bool:
+    try:
+        return bool(np.iscomplexobj(value))
+    except ValueError:  # ragged
+        return False
+
+
 def covariance(name: str, value: Any, size: int) -> np.ndarray:
-    """A symmetric positive semi-definite (size, size) matrix, within rounding of its largest entry."""
+    """A symmetric positive semi-definite (size, size) matrix, within rounding.
+
+    It is judged as a correlation matrix, so that the verdict does not depend on the units of the coordinates.
+    """
     matrix = array(name, value, (size, size))
-    scale = float(np.abs(matrix).max(initial=0.0))
-    asymmetry = float(np.abs(matrix - matrix.T).max(initial=0.0))
-    if asymmetry > 1e-8 * scale:
-        raise InputError(f"`{name}` is not symmetric (off by {asymmetry:.3g}); pass a covariance matrix")
-    matrix = (matrix + matrix.T) / 2
-    lowest = float(np.linalg.eigvalsh(matrix)[0]) if size else 0.0
-    if lowest < -1e-8 * scale:
-        raise InputError(f"`{name}` has a negative eigenvalue {lowest:.3g}; pass a positive semi-definite matrix")
-    return matrix
+    variances = np.diagonal(matrix)
+    if size and variances.min() < -1e-14 * np.abs(matrix).max():
+        raise InputError(
+            f"`{name}` has the negative variance {variances.min():.3g}; pass a positive semi-definite matrix"
+        )
+    units = np.sqrt(np.where(variances > 0, variances, 1.0))
+    scaled = matrix / units[:, None] / units
+    asymmetry = float(np.abs(scaled - scaled.T).max(initial=0.0))
+    if asymmetry > 1e-8:
+        raise InputError(
+            f"`{name}` is not symmetric (off by {asymmetry:.3g} as correlations); pass a covariance matrix"
+        )
+    lowest = float(np.linalg.eigvalsh((scaled + scaled.T) / 2)[0]) if size else 0.0
+    if lowest < -1e-8:
+        raise InputError(
+            f"`{name}` has a negative eigenvalue ({lowest:.3g} as correlations); pass a positive semi-definite matrix"
+        )
+    return (matrix + matrix.T) / 2
 
 
 def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
-    """Non-negative numbers that sum to 1 along the last axis (to 1e-6; the result sums to 1 exactly)."""
+    """Non-negative numbers that sum to 1 along the last axis (to 1e-6; the result to rounding)."""
     table = array(name, value, shape)
     if (table < 0).any():
         raise InputError(f"`{name}` has the negative entry {table.min():g}; pass probabilities from 0 to 1")
@@ -210,13 +253,13 @@ def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
 
 def levels(value: Any) -> tuple[float, ...]:
     """Interval levels in per cent, such as (80, 95), sorted."""
-    given = (value,) if np.isscalar(value) else tuple(value)
+    given = tuple(value) if isinstance(value, Iterable) and np.ndim(cast(Any, value)) else (value,)
     if not given:
         raise InputError("`level` is empty; pass percentages such as (80, 95)")
     rule = Real(0.0, 100.0, open_low=True)
-    clean = tuple(sorted(rule.check("level", item) for item in given))
+    clean = tuple(sorted({rule.check("level", item) for item in given}))
     if clean[-1] >= 100.0:
         raise InputError("`level` is 100; an interval that holds everything is infinite: pass a number below 100")
-    if clean[-1] <= 1.0:
-        raise InputError(f"`level` is {clean[-1]:g}; levels are percentages: pass {100 * clean[-1]:g}")
+    if clean[0] <= 1.0:
+        raise InputError(f"`level` is {clean[0]:g}; levels are percentages: pass {100 * clean[0]:g}")
     return clean

@@ -21,8 +21,13 @@ class Outcome(enum.Enum):
     MAX_EPOCHS = "stopped at the epoch limit while still improving; raise `epochs`"
     LINE_SEARCH = "the line search found no better point; the optimum is flat or at a boundary: see the gradient norm"
     NOT_FINITE = "the objective became NaN or infinite; check the scale of the data or give other starting values"
-    NOT_POSITIVE_DEFINITE = "an innovation covariance is not positive definite; add observation_noise or remove duplicate columns"
-    IMPOSSIBLE = "the model gives an observation probability zero; check the support of the emissions and zeros in transition_probs"
+    NOT_POSITIVE_DEFINITE = (
+        "an innovation covariance is not positive definite; add observation_noise or remove duplicate columns"
+    )
+    IMPOSSIBLE = (
+        "the model gives an observation probability zero; "
+        "check the support of the emissions and zeros in transition_probs"
+    )
 
     @property
     def ok(self) -> bool:

@@ -17,7 +17,8 @@ _outer_is_active = False
 def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Yield ``advance(steps=1, label=None)``; a bar appears after one second if stderr is a terminal.
 
-    Inside another bar this one stays silent, so a user never sees two. ``STATEWISE_PROGRESS=0`` silences all bars, ``=1`` forces them.
+    Inside another bar this one stays silent, so a user never sees two. ``STATEWISE_PROGRESS=0`` silences all bars,
+    ``=1`` forces them.
     """
     global _outer_is_active
     setting = os.environ.get("STATEWISE_PROGRESS", "")

@@ -140,10 +140,6 @@ class Density(Model):
     """A model that gives sequences a probability density, and so can score, predict, forecast and sample."""
 
     @abc.abstractmethod
-    def fit(self, data: Any) -> Self:
-        """Estimate the parameters in place and return the model; `fit_result` says how it went."""
-
-    @abc.abstractmethod
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
         """(rows,) log density of each step given the steps before it."""
 
@@ -160,6 +156,25 @@ class Density(Model):
     @abc.abstractmethod
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps drawn from the model."""
+
+    def _future_inputs(self, given: Any, count: int, steps: int) -> np.ndarray | None:
+        """`inputs` of a forecast or sample as (count, steps, u); (steps, u), or (steps,) where u is 1, serves all alike."""
+        names = [] if self._schema is None else self._schema["input_columns"]
+        if not names:
+            if given is not None:
+                raise InputError("`inputs` was given but the model has no inputs; leave it out")
+            return None
+        wanted = f"({count}, {steps}, {len(names)}) or ({steps}, {len(names)})"
+        if given is None:
+            raise InputError(f"the model has the inputs {', '.join(names)}; pass their values as `inputs` of shape {wanted}")
+        table = np.asarray(given)
+        if table.ndim == 1 and len(names) == 1:
+            table = table[:, None]
+        if table.ndim == 2:
+            table = np.repeat(table[None], count, axis=0)
+        if table.shape != (count, steps, len(names)):
+            raise InputError(f"`inputs` has shape {np.shape(given)}; pass shape {wanted}")
+        return checks.array("inputs", table, (count, steps, len(names)))
 
     def log_prob(self, data: Any, per_step: bool = False) -> np.ndarray:
         """Log density in nats, in the data's original units, constants included.
@@ -185,6 +200,14 @@ class Density(Model):
         if self.fit_result is None:
             raise NotFittedError(f"this {type(self).__name__} has not been fitted; call `fit(sequences)` first")
         return self.fit_result
+
+
+class Trainable(abc.ABC):
+    """A model whose parameters can be estimated from sequences."""
+
+    @abc.abstractmethod
+    def fit(self, data: Any) -> Self:
+        """Estimate the parameters in place and return the model; `fit_result` says how it went."""
 
 
 class HasGaussianStates(abc.ABC):

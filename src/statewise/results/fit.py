@@ -23,7 +23,8 @@ class FitResult(Result):
         outcome: why it stopped; ``outcome.value`` is the sentence, with the remedy if it went wrong.
         log_prob: log-likelihood of the training data at the parameters kept, in nats.
         n_steps: steps of the training data with at least one observed entry.
-        trace: (iterations,) the objective after each iteration: log-likelihood for maximum likelihood and EM, validation score per step for gradient training.
+        trace: (iterations,) the objective after each iteration: log-likelihood for maximum likelihood and EM,
+            validation score per step for gradient training.
         seconds: wall time.
         notes: anything a careful user should know (a variance at zero, restarts that disagreed).
         details: further numbers by name, such as the gradient norm.
@@ -71,10 +72,13 @@ class Memory(Result):
     """How long a model remembers.
 
     Attributes:
-        half_life: steps until half of an observation's influence on the prediction is gone: ln 2 / −ln ρ; 0 when the influence ends at once, inf when it never fades.
+        half_life: steps until half of an observation's influence on the prediction is gone: ln 2 / −ln ρ; 0 when the
+            influence ends at once, inf when it never fades.
         rate: ρ, the factor by which the influence shrinks per step in the long run.
-        method: 'eigenvalues' (of the predictor's closed loop, exact) or 'gradient' (of the state along data, estimated).
-        process_half_life: the same for the process itself, from the eigenvalues of its transition; None where the model has no separate process.
+        method: 'eigenvalues' (of the predictor's closed loop, exact) or 'gradient' (of the state along data,
+            estimated).
+        process_half_life: the same for the process itself, from the eigenvalues of its transition; None where the
+            model has no separate process.
     """
 
     half_life: float

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from statewise._core import checks
 from statewise.results.base import Result, new_figure
 from statewise.results.marginals import Marginals
 
@@ -50,7 +51,8 @@ class Forecast(Result):
 
     def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         """(lower, upper), each (N, steps, p): the central interval that holds `level` per cent."""
-        tail = (1 - level / 100) / 2
+        (share,) = checks.levels(level)
+        tail = (1 - share / 100) / 2
         return self.marginals.quantile(tail), self.marginals.quantile(1 - tail)
 
     @property

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from statewise._core.checks import Real
+from statewise._core.errors import InputError
+
 
 class Marginals(abc.ABC):
     """One distribution on the real line for every entry of an array of shape `shape`."""
@@ -26,7 +29,10 @@ class Marginals(abc.ABC):
 
     @abc.abstractmethod
     def crps(self, y: np.ndarray) -> np.ndarray:
-        """Continuous ranked probability score ∫(F(x) − 1{x ≥ y})² dx, in the unit of y; 0 is perfect (Gneiting & Raftery 2007)."""
+        """Continuous ranked probability score ∫(F(x) − 1{x ≥ y})² dx, in the unit of y; 0 is perfect.
+
+        NaN where y is missing. Source: Gneiting & Raftery 2007, eq. 20.
+        """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,11 +55,19 @@ class GaussianMarginals(Marginals):
         return self.var
 
     def quantile(self, q: float) -> np.ndarray:
-        return self.mu + np.sqrt(self.var) * ndtri(q)
+        z = ndtri(_share(q))
+        return np.array(self.mu, dtype=float) if z == 0 else self.mu + np.sqrt(self.var) * z
 
     def crps(self, y: np.ndarray) -> np.ndarray:
-        """σ[z(2Φ(z) − 1) + 2φ(z) − 1/√π], z = (y − μ)/σ; |y − μ| where σ = 0 (Gneiting et al. 2005, eq. 5)."""
-        return _gaussian_abs(y - self.mu, self.var) - np.sqrt(self.var / np.pi)
+        """σ[z(2Φ(z) − 1) + 2φ(z) − 1/√π] with z = (y − μ)/σ; |y − μ| where σ = 0, inf where σ is.
+
+        Source: Gneiting et al. 2005, eq. 5.
+        """
+        known = np.isfinite(self.var)
+        var = np.where(known, self.var, 1.0)
+        return np.where(
+            known, _gaussian_abs(y - self.mu, var) - np.sqrt(var / np.pi), np.where(np.isnan(y), np.nan, np.inf)
+        )
 
 
 @dataclass(frozen=True)
@@ -74,11 +88,16 @@ class MixtureMarginals(Marginals):
         return (self.weights * (self.var + centred**2)).sum(axis=-1)
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
-        return (self.weights * ndtr((x[..., None] - self.mu) / np.sqrt(self.var))).sum(axis=-1)
+        """P(X ≤ x), elementwise; a component without variance is a step at its mean."""
+        distance = x[..., None] - self.mu
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = distance / np.sqrt(self.var)
+        z = np.where(self.var > 0, z, np.where(distance < 0, -np.inf, np.inf))
+        return (self.weights * ndtr(z)).sum(axis=-1)
 
     def quantile(self, q: float) -> np.ndarray:
         """Bisection between the components' own quantiles, to the last bit that doubles resolve."""
-        components = self.mu + np.sqrt(self.var) * ndtri(q)
+        components = self.mu + np.sqrt(self.var) * ndtri(_share(q))
         low, high = components.min(axis=-1), components.max(axis=-1)
         for _ in range(64):
             middle = (low + high) / 2
@@ -87,7 +106,10 @@ class MixtureMarginals(Marginals):
         return (low + high) / 2
 
     def crps(self, y: np.ndarray) -> np.ndarray:
-        """Σ wᵢ A(y − μᵢ, σᵢ²) − ½ Σᵢⱼ wᵢwⱼ A(μᵢ − μⱼ, σᵢ² + σⱼ²), A(m, s²) = E|N(m, s²)| (Grimit et al. 2006, eq. 5)."""
+        """Σ wᵢ A(y − μᵢ, σᵢ²) − ½ Σᵢⱼ wᵢwⱼ A(μᵢ − μⱼ, σᵢ² + σⱼ²), with A(m, s²) = E|N(m, s²)|.
+
+        Source: Grimit et al. 2006, eq. 5.
+        """
         first = (self.weights * _gaussian_abs(y[..., None] - self.mu, self.var)).sum(axis=-1)
         gaps = self.mu[..., :, None] - self.mu[..., None, :]
         sums = self.var[..., :, None] + self.var[..., None, :]
@@ -97,9 +119,13 @@ class MixtureMarginals(Marginals):
 
 @dataclass(frozen=True)
 class SampleMarginals(Marginals):
-    """Empirical distributions: `samples` has a first axis of size S."""
+    """Empirical distributions: `samples` has a first axis of size S ≥ 2."""
 
     samples: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.samples) < 2:
+            raise InputError(f"`samples` has {len(self.samples)} sample; pass at least 2, which a spread needs")
 
     @property
     def mean(self) -> np.ndarray:
@@ -110,7 +136,7 @@ class SampleMarginals(Marginals):
         return self.samples.var(axis=0, ddof=1)
 
     def quantile(self, q: float) -> np.ndarray:
-        return np.quantile(self.samples, q, axis=0)
+        return np.quantile(self.samples, _share(q), axis=0)
 
     def crps(self, y: np.ndarray) -> np.ndarray:
         """E|X − y| − ½ E|X − X′| with the unbiased (fair) estimate of the second term (Ferro 2014)."""
@@ -119,6 +145,13 @@ class SampleMarginals(Marginals):
         rank = np.arange(1, count + 1).reshape(-1, *[1] * (ordered.ndim - 1))
         half_spread = ((2 * rank - count - 1) * ordered).sum(axis=0) / (count * (count - 1))
         return np.abs(self.samples - y).mean(axis=0) - half_spread
+
+
+def _share(q: float) -> float:
+    share = Real(0.0, 1.0, open_low=True).check("q", q)
+    if share == 1.0:
+        raise InputError("`q` is 1; the quantile that everything lies below may be infinite: pass a number below 1")
+    return share
 
 
 def _gaussian_abs(m: np.ndarray, var: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ class Predicted(Result):
     Attributes:
         mean: (rows, p) predictive means.
         variance: (rows, p) predictive variances; inf where the start is diffuse.
-        residuals: (rows, p) standardised residuals, standard normal if the model is right; NaN where the observation is missing or the start diffuse.
+        residuals: (rows, p) standardised residuals, standard normal if the model is right; NaN where the observation
+            is missing or the start diffuse.
         lengths, ids, columns, times: as in the sequences.
     """
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
+from statewise.sequences.calendar import parse_times, time_text
+
+if TYPE_CHECKING:
+    from statewise.sequences.scaling import Scaling
+    from statewise.sequences.split import Window
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,13 +25,13 @@ class Sequences:
         values: (rows, p) numbers; NaN means missing. A (rows,) array is one column.
         lengths: (N,) rows of each sequence, each at least 1, summing to rows.
         inputs: (rows, u) exogenous inputs, complete (NaN is refused: a model cannot guess an input), or None.
-        times: (rows,) numbers or datetime64, strictly increasing within each sequence, or None for 0, 1, 2, …
+        times: (rows,) numbers or dates, strictly increasing within each sequence, or None for 0, 1, 2, …
         labels: (rows,) one label a step, or (N,) one a sequence, or None.
         ids: N distinct names; default 0 … N-1.
         columns: p names; default y, or y1 … yp.
         input_columns: u names; default u1 … uu.
         symbols: for coded text, the symbol of each code; None for numbers.
-        season: steps in a season where it is known (12 for months); None if unknown or none.
+        season: steps in a season where it is known (12 for months); None if unknown, 1 if there is none.
 
     Raises:
         InputError: naming the argument, its value and the fix.
@@ -67,7 +72,9 @@ class Sequences:
         plain = ["y"] if dim == 1 else [f"y{k + 1}" for k in range(dim)]
         self._put("columns", _names("columns", self.columns, dim, plain))
         width = 0 if self.inputs is None else self.inputs.shape[1]
-        self._put("input_columns", _names("input_columns", self.input_columns, width, [f"u{k + 1}" for k in range(width)]))
+        self._put(
+            "input_columns", _names("input_columns", self.input_columns, width, [f"u{k + 1}" for k in range(width)])
+        )
         if self.symbols is not None:
             self._put("symbols", tuple(self.symbols))
         self._put("season", checks.Optional(checks.Integer(1)).check("season", self.season))
@@ -86,7 +93,7 @@ class Sequences:
         labels: Sequence[Any] | None = None,
         **names: Any,
     ) -> Sequences:
-        """One array a sequence: (T,) or (T, p) values; inputs (T, u), times (T,), labels (T,) or one a sequence, in the same order."""
+        """Sequences from one (T,) or (T, p) array each; see `statewise.sequences.build.from_arrays`."""
         from statewise.sequences.build import from_arrays
 
         return from_arrays(arrays, inputs=inputs, times=times, labels=labels, **names)
@@ -97,6 +104,10 @@ class Sequences:
         from statewise.sequences.build import from_frame
 
         return from_frame(frame, values, **columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy through the constructor, so that the arrays of a copy are read-only too."""
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     def replace(self, **changes: Any) -> Sequences:
         """A copy with some fields replaced, validated anew."""
@@ -109,10 +120,12 @@ class Sequences:
 
     def __repr__(self) -> str:
         plural = "sequence" if len(self) == 1 else "sequences"
-        steps = f"{self.lengths.min()}" if len(set(self.lengths.tolist())) == 1 else f"{self.lengths.min()}–{self.lengths.max()}"
+        low, high = self.lengths.min(), self.lengths.max()
+        steps = f"{low}" if low == high else f"{low}–{high}"
+        shown = ", ".join(map(str, self.columns[:6])) + (", …" if self.dim > 6 else "")
         missing = f", {self.n_missing} missing" if self.n_missing else ""
         extra = f", {len(self.input_columns)} inputs" if self.inputs is not None else ""
-        return f"<Sequences: {len(self)} {plural} × {steps} steps × {self.dim} ({', '.join(self.columns[:6])}){missing}{extra}>"
+        return f"<Sequences: {len(self)} {plural} × {steps} steps × {self.dim} ({shown}){missing}{extra}>"
 
     @property
     def rows(self) -> int:
@@ -159,7 +172,7 @@ class Sequences:
         return self._take(rows, self.lengths[picked], picked)
 
     def steps(self, start: int | None = None, stop: int | None = None) -> Sequences:
-        """Steps `start` to `stop` (exclusive, as in a slice) of every sequence; sequences left without a step are dropped."""
+        """Steps `start` to `stop` (exclusive, as in a slice) of every sequence; sequences left empty are dropped."""
         spans = [range(*slice(start, stop).indices(int(length))) for length in self.lengths]
         return self.cut([(span.start, span.stop) for span in spans])
 
@@ -191,19 +204,21 @@ class Sequences:
         """The values of each sequence, (T, p) read-only views."""
         return np.split(self.values, self.offsets[1:-1])
 
-    def split(self, fraction: float | None = None, *, date: Any = None, by: str = "time") -> tuple[Sequences, Sequences]:
+    def split(
+        self, fraction: float | None = None, *, date: Any = None, by: str = "time"
+    ) -> tuple[Sequences, Sequences]:
         """Earlier and later part without leakage; see `statewise.sequences.split.split`."""
         from statewise.sequences.split import split
 
         return split(self, fraction, date=date, by=by)
 
-    def rolling(self, horizon: int, windows: int, stride: int | None = None) -> list[Any]:
+    def rolling(self, horizon: int, windows: int, stride: int | None = None) -> list[Window]:
         """Rolling-origin windows, oldest first; see `statewise.sequences.split.rolling`."""
         from statewise.sequences.split import rolling
 
         return rolling(self, horizon, windows, stride)
 
-    def standardise(self) -> tuple[Sequences, Any]:
+    def standardise(self) -> tuple[Sequences, Scaling]:
         """Each column with mean 0 and standard deviation 1, and the `Scaling` that undoes it exactly."""
         from statewise.sequences.scaling import standardise
 
@@ -235,10 +250,12 @@ def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
         raise InputError(f"`lengths` is {checks.shown(lengths)}; pass whole numbers") from None
     if clean.ndim != 1 or clean.size == 0:
         raise InputError(f"`lengths` has shape {clean.shape}; pass one number a sequence")
-    if not np.all((clean >= 1) & (clean == np.floor(clean))):
-        raise InputError(f"`lengths` has the entry {clean[~((clean >= 1) & (clean == np.floor(clean)))][0]:g}; pass whole numbers from 1")
-    if int(clean.sum()) != rows:
-        raise InputError(f"`lengths` sums to {int(clean.sum())} but `values` has {rows} rows; pass lengths that sum to {rows}")
+    whole = (clean >= 1) & (clean == np.floor(clean))
+    if not whole.all():
+        raise InputError(f"`lengths` has the entry {clean[~whole][0]:g}; pass whole numbers from 1")
+    total = int(clean.sum())
+    if total != rows:
+        raise InputError(f"`lengths` sums to {total} but `values` has {rows} rows; pass lengths that sum to {rows}")
     return clean.astype(np.int64)
 
 
@@ -251,7 +268,8 @@ def _checked_inputs(inputs: Any, rows: int) -> np.ndarray | None:
     if np.isnan(clean).any():
         row, column = np.argwhere(np.isnan(clean))[0]
         raise InputError(
-            f"`inputs` is NaN at row {row}, column {column}; inputs cannot be missing: fill them, or move the column to `values`"
+            f"`inputs` is NaN at row {row}, column {column}; inputs cannot be missing: fill them, or move the column "
+            "to `values`"
         )
     return _locked(clean) if clean.shape[1] else None
 
@@ -259,25 +277,17 @@ def _checked_inputs(inputs: Any, rows: int) -> np.ndarray | None:
 def _checked_times(times: Any, rows: int, lengths: np.ndarray) -> np.ndarray | None:
     if times is None:
         return None
-    clean = np.array(times)
+    clean = np.array(parse_times(times))
     if clean.shape != (rows,):
         raise InputError(f"`times` has shape {clean.shape}; pass one time a row, shape ({rows},)")
-    if np.issubdtype(clean.dtype, np.datetime64):
-        clean = clean.astype("datetime64[us]")
-        broken = np.isnat(clean)
-    else:
-        clean = checks.array("times", clean, (rows,), allow_nan=True)
-        broken = np.isnan(clean)
-    if broken.any():
-        raise InputError(f"`times` is missing at row {int(np.flatnonzero(broken)[0])}; every row needs a time")
     starts = np.cumsum(lengths)[:-1]
     rises = clean[1:] > clean[:-1]
     rises[starts - 1] = True
     if not rises.all():
         row = int(np.flatnonzero(~rises)[0])
         raise InputError(
-            f"`times` does not increase from row {row} ({clean[row]}) to row {row + 1} ({clean[row + 1]}); sort each sequence by time "
-            "and keep one row a time"
+            f"`times` does not increase from row {row} ({time_text(clean[row])}) to row {row + 1} "
+            f"({time_text(clean[row + 1])}); sort each sequence by time and keep one row a time"
         )
     return _locked(clean)
 
@@ -292,10 +302,15 @@ def _checked_labels(labels: Any, rows: int, count: int) -> np.ndarray | None:
 
 
 def _names(name: str, given: Any, size: int, default: Any) -> tuple[Any, ...]:
-    names = tuple(given) if given is not None and len(tuple(given)) else tuple(default)
+    names = (given,) if isinstance(given, str) else tuple(given) if given is not None else ()
+    names = tuple(item.item() if isinstance(item, np.generic) else item for item in names or default)
     if len(names) != size:
         raise InputError(f"`{name}` has {len(names)} names; pass {size}")
-    if len(set(names)) != len(names):
+    try:
+        distinct = len(set(names))
+    except TypeError:
+        raise InputError(f"`{name}` is {checks.shown(names)}; pass names that can be keys of a dict") from None
+    if distinct != size:
         twice = next(item for item in names if names.count(item) > 1)
         raise InputError(f"`{name}` has {twice!r} twice; pass distinct names")
     return names
@@ -308,11 +323,12 @@ def _positions(which: Any, count: int) -> np.ndarray:
         given = np.atleast_1d(np.asarray(which))
         if given.dtype == bool and given.shape != (count,):
             raise InputError(f"the mask has {given.size} entries; pass one for each of the {count} sequences")
-        if given.dtype != bool and not np.issubdtype(given.dtype, np.integer):
-            raise InputError(f"sequences are picked by position, not by {checks.shown(which)}; pass whole numbers or a slice")
-        if given.dtype != bool and given.size and (given.max() >= count or given.min() < -count):
-            raise IndexError(f"there is no sequence {int(given.max())}; positions go from 0 to {count - 1}")
-        picked = np.arange(count)[given]
+        if given.size and (given.dtype.kind not in "biu" or given.ndim > 1):
+            raise InputError(f"sequences are picked by position, not by {checks.shown(which)}; pass whole numbers")
+        outside = given[(given >= count) | (given < -count)] if given.dtype.kind in "iu" else given[:0]
+        if outside.size:
+            raise IndexError(f"there is no sequence {outside[0]}; positions go from 0 to {count - 1}")
+        picked = np.arange(count)[given if given.size else slice(0)]
     if picked.size == 0:
         raise InputError("the selection is empty; a `Sequences` holds at least one sequence")
     return picked

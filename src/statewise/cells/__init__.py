@@ -1,0 +1,13 @@
+"""Layer 3: one step of each recurrence and its analytic Jacobian, in NumPy. A new cell is one file and one line in `CELLS`."""
+
+from __future__ import annotations
+
+from statewise.cells.base import Cell, layer_count, layer_parameters
+from statewise.cells.elman import ElmanCell
+from statewise.cells.gru import GRUCell
+from statewise.cells.linear import LinearCell
+from statewise.cells.lstm import LSTMCell
+
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (LinearCell(), ElmanCell(), GRUCell(), LSTMCell())}
+
+__all__ = ["CELLS", "Cell", "layer_count", "layer_parameters"]

@@ -1,0 +1,21 @@
+"""The linear cell: the recurrence of a Kalman filter, and of every VARMA."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from statewise.cells.base import Cell, Parameters, from_input, from_state
+
+
+class LinearCell(Cell):
+    """h[t] = W_ih x[t] + b_ih + W_hh h[t−1] + b_hh, with the Jacobian W_hh everywhere."""
+
+    name = "linear"
+    gates = 1
+
+    def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+        return from_input(params, x) + from_state(params, state)
+
+    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+        weight = params["weight_hh_l0"]
+        return np.broadcast_to(weight, (*state.shape[:-1], *weight.shape)).copy()

@@ -1,0 +1,93 @@
+"""``statewise fit``: fit one model to sequences and save it as a run that ``statewise forecast`` opens."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statewise._core.errors import InputError
+from statewise.cli import options
+
+if TYPE_CHECKING:
+    from statewise.models.base import Density
+
+_CELLS = ("rnn", "gru", "lstm")
+_WORDS = {"True": True, "False": False, "None": None}
+
+
+def fit(
+    source: options.Source,
+    model: Annotated[str, typer.Option(metavar="KIND", help="varma, structural, hmm, rnn, gru, lstm, naive, …")],
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the model or of its fit, such as p=2; repeat for more.")
+    ] = None,
+    values: options.Values = None,
+    time: options.Time = None,
+    id: options.Id = None,
+    inputs: options.Inputs = None,
+    sort: options.Sort = False,
+    season: options.Season = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the run is written; runs/SOURCE-KIND unless given.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Fit one model to the sequences and save it."""
+    from statewise.cli import output, source as sources
+    from statewise.cli.folders import choose
+    from statewise.cli.job import run_fit
+
+    wanted = build(model, option or [])
+    reading = sources.Reading(options.names("--values", values), time, id, options.names("--inputs", inputs), sort, season)
+    seqs = sources.load(source, reading)
+    title = sources.title(source)
+    folder = choose(Path("runs") / f"{title}-{model}" if out is None else out, overwrite)
+    if not as_json:
+        output.say(sources.describe(title, seqs), "")
+    fitted, arguments = wanted
+    result = run_fit(seqs, fitted, arguments, title=title, folder=folder)
+    if as_json:
+        output.say_json(result.to_dict())
+        return
+    output.say(fitted.summary(), "", f"written to {folder}", f"next: statewise forecast {folder} --steps 12")
+
+
+def build(kind: str, given: list[str]) -> tuple[Density, dict[str, Any]]:
+    """The unfitted model, and the arguments for its `fit`, from a kind and NAME=VALUE texts."""
+    from statewise.models.registry import MODELS, model_class
+
+    known = sorted([*MODELS, *_CELLS])
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=1)
+        raise InputError(f"--model is {kind!r}; pass one of {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else ""))
+    cls: Any = model_class("recurrent" if kind in _CELLS else kind)
+    chosen: dict[str, Any] = {"cell": kind} if kind in _CELLS else {}
+    arguments: dict[str, Any] = {}
+    of_fit = [name for name in inspect.signature(cls.fit).parameters if name not in ("self", "data")]
+    for name, value in map(parse, given):
+        if name not in cls.options and name not in of_fit:
+            every = sorted([*cls.options, *of_fit])
+            near = difflib.get_close_matches(name, every, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(every)}"
+            raise InputError(f"--option {name}: {kind} has no such option; {hint}")
+        (chosen if name in cls.options else arguments)[name] = value
+    return cls(**chosen), arguments
+
+
+def parse(text: str) -> tuple[str, Any]:
+    """``p=2`` as ("p", 2): the value is JSON, or True, False, None, or else the text itself."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"--option is {text!r}; write it as NAME=VALUE, such as p=2")
+    if value in _WORDS:
+        return name.strip(), _WORDS[value]
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value

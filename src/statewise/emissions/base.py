@@ -1,0 +1,105 @@
+"""What an emission family is: the law of an observation in each of K hidden states."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from statewise.results.marginals import Marginals
+
+
+class Emission(abc.ABC):
+    """K laws of a row of p values. Immutable: `m_step` and `reordered` return new ones.
+
+    Discrete inference sees only `log_likelihood`; a model sees only this class. Any entry of `values` may be NaN: it is
+    integrated out, and a row of NaN has log-likelihood 0 in every state.
+    """
+
+    kind: ClassVar[str]
+    parameter_names: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    @abc.abstractmethod
+    def given(cls, parameters: Mapping[str, Any], states: int, **options: Any) -> Self:
+        """The family's laws with the given parameters, one entry for each of `parameter_names`; all are judged here."""
+
+    @classmethod
+    @abc.abstractmethod
+    def pooled(cls, values: np.ndarray, states: int, columns: Sequence[str] = (), **options: Any) -> Self:
+        """The law of all of `values` together in every state, prepared for them: where a fit begins."""
+
+    @abc.abstractmethod
+    def prepared(self, values: np.ndarray, columns: Sequence[str] = ()) -> Self:
+        """The same laws, their safeguards scaled to the values that they are to be fitted to.
+
+        Raises:
+            InputError: the family cannot be fitted to these values; the message names the column.
+        """
+
+    @property
+    @abc.abstractmethod
+    def states(self) -> int:
+        """K."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """p."""
+
+    @property
+    @abc.abstractmethod
+    def n_parameters(self) -> int:
+        """Free parameters."""
+
+    @property
+    @abc.abstractmethod
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The parameters by name; ``given(emission.parameters, ...)`` makes the same laws."""
+
+    @property
+    @abc.abstractmethod
+    def means(self) -> np.ndarray:
+        """(K, p) mean of each column in each state."""
+
+    @property
+    @abc.abstractmethod
+    def variances(self) -> np.ndarray:
+        """(K, p) variance of each column in each state."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, values: np.ndarray) -> np.ndarray:
+        """(rows, K) log density or log probability of the observed entries of each row in each state."""
+
+    @abc.abstractmethod
+    def sample(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(rows, p) one draw from the law of each state of the path (rows,)."""
+
+    @abc.abstractmethod
+    def m_step(self, values: np.ndarray, weights: np.ndarray) -> Self:
+        """The laws that maximise the expected log-likelihood, `weights` (rows, K) being the states' probabilities.
+
+        Never lowers the likelihood. A state or a column without weight keeps its law.
+        """
+
+    @abc.abstractmethod
+    def reordered(self, order: np.ndarray) -> Self:
+        """The same laws with state `order[k]` in place k."""
+
+    @abc.abstractmethod
+    def marginals(self, weights: np.ndarray) -> Marginals:
+        """The law of each column (..., p) when the states have the probabilities `weights` (..., K)."""
+
+    @abc.abstractmethod
+    def residuals(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(rows, p) normal pseudo-residuals Φ⁻¹(F(y)), F the marginal law under `weights` (rows, K); NaN where missing.
+
+        Source: Zucchini, MacDonald & Langrock, *Hidden Markov Models for Time Series* (2016), §6.2.
+        """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a careful user should know of these laws, such as a variance that a safeguard holds up."""
+        return ()

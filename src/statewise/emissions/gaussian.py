@@ -1,0 +1,231 @@
+"""Gaussian emissions: y given state k is N(means[k], Σ[k]), with Σ spherical, diagonal, shared or full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+from statewise.emissions import gaussian_dense, gaussian_diagonal
+from statewise.emissions.base import Emission
+from statewise.results.marginals import MixtureMarginals
+
+COVARIANCES = ("diag", "full", "tied", "spherical")
+_RANGE = (1e-280, 1e280)  # variances outside cannot be squared or inverted in doubles
+
+
+class GaussianEmission(Emission):
+    """K normal laws on p columns.
+
+    Args:
+        means: (K, p).
+        covariances: by `covariance`: "diag" (K, p) variances, "full" (K, p, p), "tied" (p, p) one for all states,
+            "spherical" (K,) one variance for all columns.
+        min_variance: in an M step, no variance in any direction falls below this share of the columns' variances over
+            all data. Without a floor the likelihood is unbounded: a state that settles on one point has density
+            infinity. The step stays the exact maximum under that constraint; `notes` says which states it holds up.
+        floor: (p,) the resulting variances; computed from the data by `prepared` and `m_step` where None.
+        held: the states whose last M step met the floor.
+    """
+
+    kind: ClassVar[str] = "gaussian"
+    parameter_names: ClassVar[tuple[str, ...]] = ("means", "covariances")
+
+    def __init__(
+        self,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        covariance: str = "diag",
+        min_variance: float = 1e-6,
+        floor: np.ndarray | None = None,
+        held: tuple[int, ...] = (),
+    ) -> None:
+        self._means = means
+        self._covariances = covariances
+        self._covariance = covariance
+        self._min_variance = min_variance
+        self._floor = floor
+        self._held = held
+
+    @classmethod
+    def given(cls, parameters: Mapping[str, Any], states: int, **options: Any) -> Self:
+        means = np.asarray(parameters["means"])
+        means = checks.array("means", means[:, None] if means.ndim == 1 else means, (states, None))
+        covariance = options.get("covariance", "diag")
+        judged = _judged(covariance, parameters["covariances"], states, means.shape[1])
+        return cls(means, judged, **options)
+
+    @classmethod
+    def pooled(cls, values: np.ndarray, states: int, columns: Sequence[str] = (), **options: Any) -> Self:
+        mean, variance = _column_moments(values)
+        covariance = options.get("covariance", "diag")
+        shapes = {
+            "diag": np.tile(variance, (states, 1)),
+            "full": np.tile(np.diag(variance), (states, 1, 1)),
+            "tied": np.diag(variance),
+            "spherical": np.full(states, variance.mean()),
+        }
+        return cls(np.tile(mean, (states, 1)), shapes[covariance], **options).prepared(values, columns)
+
+    def prepared(self, values: np.ndarray, columns: Sequence[str] = ()) -> Self:
+        return self._with(floor=self._min_variance * _fit_variance(values, columns))
+
+    def _with(self, **changes: Any) -> Self:
+        fields = ("means", "covariances", "covariance", "min_variance", "floor", "held")
+        return type(self)(**({name: getattr(self, f"_{name}") for name in fields} | changes))
+
+    # --- sizes and parameters -----------------------------------------------------------------------------------------
+
+    @property
+    def states(self) -> int:
+        return self._means.shape[0]
+
+    @property
+    def dim(self) -> int:
+        return self._means.shape[1]
+
+    @property
+    def n_parameters(self) -> int:
+        K, p = self._means.shape
+        pairs = p * (p + 1) // 2
+        return K * p + {"diag": K * p, "full": K * pairs, "tied": pairs, "spherical": K}[self._covariance]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        return {"means": self._means, "covariances": self._covariances}
+
+    @property
+    def means(self) -> np.ndarray:
+        return self._means
+
+    @property
+    def variances(self) -> np.ndarray:
+        if self._covariance == "diag":
+            return self._covariances
+        if self._covariance == "spherical":
+            return np.repeat(self._covariances[:, None], self.dim, axis=1)
+        return np.diagonal(self._dense(), axis1=1, axis2=2)
+
+    def _dense(self) -> np.ndarray:
+        """(K, p, p) covariance matrices."""
+        if self._covariance in ("diag", "spherical"):
+            return self.variances[:, :, None] * np.eye(self.dim)
+        return np.broadcast_to(self._covariances, (self.states, self.dim, self.dim))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self._held:
+            return ()
+        which = "all states share" if self._covariance == "tied" else f"state {', '.join(map(str, self._held))} has"
+        return (
+            f"{which} a covariance that is held up by the floor min_variance={self._min_variance:g} (of the columns' "
+            "variances): it has collapsed onto few or equal points, and the likelihood depends on the floor; use fewer "
+            "states, a simpler covariance, or more data",
+        )
+
+    def reordered(self, order: np.ndarray) -> Self:
+        covariances = self._covariances if self._covariance == "tied" else self._covariances[order]
+        held = tuple(sorted(int(np.flatnonzero(order == state)[0]) for state in self._held))
+        return self._with(means=self._means[order], covariances=covariances, held=held)
+
+    # --- likelihood and M step ----------------------------------------------------------------------------------------
+
+    def log_likelihood(self, values: np.ndarray) -> np.ndarray:
+        if self._covariance in ("diag", "spherical"):
+            return gaussian_diagonal.log_likelihood(values, self._means, self.variances)
+        return gaussian_dense.log_likelihood(values, self._means, self._dense())
+
+    def m_step(self, values: np.ndarray, weights: np.ndarray) -> Self:
+        if self._floor is None:
+            return self.prepared(values).m_step(values, weights)
+        if self._covariance in ("diag", "spherical"):
+            step = gaussian_diagonal.m_step
+            spherical = self._covariance == "spherical"
+            found = step(values, weights, self._means, self.variances, self._floor, spherical)
+        else:
+            tied = self._covariance == "tied"
+            found = gaussian_dense.m_step(values, weights, self._means, self._dense(), self._floor, tied)
+        return self._with(means=found.means, covariances=found.covariances, held=found.held)
+
+    # --- laws ---------------------------------------------------------------------------------------------------------
+
+    def sample(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        drawn = rng.standard_normal((len(path), self.dim))
+        roots = np.linalg.cholesky(self._dense())
+        for state in range(self.states):
+            here = path == state
+            drawn[here] = self._means[state] + drawn[here] @ roots[state].T
+        return drawn
+
+    def marginals(self, weights: np.ndarray) -> MixtureMarginals:
+        shape = (*weights.shape[:-1], self.dim, self.states)
+        spread = np.broadcast_to(weights[..., None, :], shape)
+        return MixtureMarginals(spread, np.broadcast_to(self._means.T, shape), np.broadcast_to(self.variances.T, shape))
+
+    def residuals(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(weights)[:, None, :]
+        z = (values[:, :, None] - self._means.T) / np.sqrt(self.variances.T)
+        below = np.logaddexp.reduce(log_weights + log_ndtr(z), axis=-1)
+        above = np.logaddexp.reduce(log_weights + log_ndtr(-z), axis=-1)
+        # From the smaller tail: 1 − F rounds to 0 beyond eight standard deviations, log F does not.
+        return np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+
+
+def _judged(covariance: str, given: Any, states: int, dim: int) -> np.ndarray:
+    """`covariances` in the natural shape, positive definite."""
+    given = np.asarray(given)
+    if covariance == "spherical":
+        return _positive(checks.array("covariances", given, (states,)))
+    if covariance == "diag":
+        flat = dim == 1 and given.ndim == 1
+        return _positive(checks.array("covariances", given[:, None] if flat else given, (states, dim)))
+    if covariance == "tied":
+        return _definite("covariances", checks.covariance("covariances", given, dim))
+    given = checks.array("covariances", given, (states, dim, dim))
+    names = [f"covariances[{k}]" for k in range(states)]
+    return np.stack([_definite(name, checks.covariance(name, given[k], dim)) for k, name in enumerate(names)])
+
+
+def _positive(variances: np.ndarray) -> np.ndarray:
+    if not ((variances > _RANGE[0]) & (variances < _RANGE[1])).all():
+        raise InputError(f"`covariances` has the variance {variances.min():g}; pass numbers above 0 (variances, not sds)")
+    return variances
+
+
+def _definite(name: str, matrix: np.ndarray) -> np.ndarray:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        raise InputError(f"`{name}` is singular; a Gaussian density needs a positive definite covariance") from None
+    return matrix
+
+
+def _column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population variance of the observed entries of each column."""
+    seen = ~np.isnan(values)
+    count = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, values, 0.0).sum(axis=0) / count
+    return mean, (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / count
+
+
+def _fit_variance(values: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    """The columns' variances, or the reason why no Gaussian can be fitted to a column."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = _column_moments(values)[1]
+    for d, column in enumerate(columns or [f"number {d}" for d in range(values.shape[1])]):
+        seen = values[~np.isnan(values[:, d]), d]
+        if not seen.size:
+            raise InputError(f"column {column} has no observed entry; leave it out of the values")
+        if seen.min() == seen.max():
+            raise InputError(
+                f"column {column} is constant at {seen[0]:g} in all {seen.size} observed entries, so a Gaussian has no "
+                "maximum likelihood there; leave the column out"
+            )
+        if not _RANGE[0] < variance[d] < _RANGE[1]:
+            raise InputError(f"column {column} has variance {variance[d]:g}, beyond doubles; measure it in another unit")
+    return variance

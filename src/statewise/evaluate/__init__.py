@@ -1,0 +1,1 @@
+"""Layer 7: scoring, backtesting and comparing models."""

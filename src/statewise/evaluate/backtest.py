@@ -1,0 +1,92 @@
+"""One model, one rolling-origin window: refit on the past, forecast, and score against what came."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statewise.models.base import Density, Trainable
+from statewise.results.comparison import WindowForecast
+from statewise.sequences.sequences import Sequences
+from statewise.sequences.split import Window
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """The model as it was at the origin, its forecast with the actual values, and the seconds that its fit took."""
+
+    model: Density
+    forecast: WindowForecast
+    fit_seconds: float
+
+
+def run_window(
+    model: Density,
+    seqs: Sequences,
+    window: Window,
+    horizon: int,
+    level: tuple[float, ...],
+    refit: bool,
+    fit_options: Mapping[str, Any],
+) -> WindowResult:
+    """Fit an unfitted clone to the window's past only, forecast `horizon` steps, and score.
+
+    The log score of the future is log p(past and future) − log p(past) step by step, which by the chain rule is the log density of
+    the whole future path given the past; the future enters this scoring and nothing else.
+    """
+    begun = time.perf_counter()
+    if refit:
+        model = fit_clone(model, window.past, fit_options)
+    seconds = time.perf_counter() - begun
+    positions = [window.past.ids.index(name) for name in window.future.ids]
+    past = window.past[positions]
+    inputs = _padded(window.future, horizon) if seqs.inputs is not None else None
+    forecast = model.forecast(past, steps=horizon, level=level, inputs=inputs)
+    actual = _padded_values(window.future, horizon)
+    scores = _log_scores(model, seqs, window, horizon)
+    return WindowResult(model, WindowForecast(window.index, forecast, actual, window.origins, scores), seconds)
+
+
+def fit_clone(model: Density, past: Sequences, fit_options: Mapping[str, Any]) -> Density:
+    """An unfitted copy of `model`, fitted to `past` with those of the options that its `fit` knows."""
+    fresh = model.clone()
+    assert isinstance(fresh, Trainable)
+    known = inspect.signature(fresh.fit).parameters
+    return fresh.fit(past, **{name: value for name, value in fit_options.items() if name in known})
+
+
+def _log_scores(model: Density, seqs: Sequences, window: Window, horizon: int) -> np.ndarray:
+    """(N, horizon) log density of each future step given all steps before it; NaN where nothing was observed."""
+    spans = [(0, 0)] * len(seqs)
+    for name, origin, length in zip(window.future.ids, window.origins, window.future.lengths, strict=True):
+        spans[seqs.ids.index(name)] = (0, int(origin + length))
+    joined = seqs.cut(spans)
+    per_step = np.split(model.log_prob(joined, per_step=True), joined.offsets[1:-1])
+    scores = np.full((len(joined), horizon), np.nan)
+    for i, (steps, origin) in enumerate(zip(per_step, window.origins, strict=True)):
+        scores[i, : len(steps) - origin] = steps[origin:]
+    actual = _padded_values(window.future, horizon)
+    return np.where(np.isnan(actual).all(axis=2), np.nan, scores)
+
+
+def _padded_values(future: Sequences, horizon: int) -> np.ndarray:
+    """(N, horizon, p) values, NaN after the end of a sequence."""
+    table = np.full((len(future), horizon, future.dim), np.nan)
+    for i, y in enumerate(future.arrays()):
+        table[i, : len(y)] = y
+    return table
+
+
+def _padded(future: Sequences, horizon: int) -> np.ndarray:
+    """(N, horizon, u) inputs, the last one repeated after the end of a sequence (those steps are not scored)."""
+    assert future.inputs is not None
+    table = np.empty((len(future), horizon, future.inputs.shape[1]))
+    for i, u in enumerate(np.split(future.inputs, future.offsets[1:-1])):
+        table[i, : len(u)] = u
+        table[i, len(u) :] = u[-1]
+    return table

@@ -1,0 +1,76 @@
+"""The models that are tried where the user names none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from statewise._core import checks
+from statewise.models.base import Density
+from statewise.models.registry import model_class
+from statewise.sequences.sequences import Sequences
+
+NAMES = ("varma", "structural", "hmm", "gru", "lstm", "rnn")
+DEFAULT = ("varma", "structural", "hmm", "gru")
+_MAX_ORDER = 12
+
+
+def candidates(past: Sequences, season: int | None = None, names: Sequence[str] | None = None) -> list[Density]:
+    """Unfitted models for the data.
+
+    Args:
+        past: the sequences *before the first origin* of the backtest: orders are chosen from them, so later steps must not be there.
+        season: steps in a season; default the sequences' own.
+        names: any of 'varma' (an autoregression whose order AIC chooses, and VARMA(2, 1)), 'structural', 'hmm', 'gru', 'lstm', 'rnn'.
+    """
+    rule = checks.Choice(NAMES)
+    chosen = [rule.check("models", name) for name in (DEFAULT if names is None else names)]
+    period = past.season if season is None else season
+    return [model for name in dict.fromkeys(chosen) for model in _models(name, past, period)]
+
+
+def _models(name: str, past: Sequences, season: int | None) -> list[Density]:
+    if name == "varma":
+        varma = model_class("varma")
+        order = autoregressive_order(past)
+        return [varma(p=order, q=0), varma(p=2, q=1)]  # type: ignore[call-arg,list-item]  # the registry is untyped by design
+    if name == "structural":
+        seasonal = season if season is not None and season >= 2 else None
+        return [model_class("structural")(level=True, trend=True, seasonal=seasonal)]  # type: ignore[call-arg,list-item]
+    if name == "hmm":
+        covariance = "full" if past.dim > 1 else "diag"
+        return [model_class("hmm")(states=4, covariance=covariance)]  # type: ignore[call-arg,list-item]
+    return [model_class("recurrent")(cell=name, hidden=32)]  # type: ignore[call-arg,list-item]
+
+
+def autoregressive_order(past: Sequences, max_order: int = _MAX_ORDER) -> int:
+    """The order from 1 whose least-squares autoregression has the lowest AIC, on the same rows for every order.
+
+    Steps with a missing entry among themselves or their lags are left out.
+    """
+    longest = int(past.lengths.max())
+    k = past.dim
+    top = max(1, min(max_order, longest // (3 * k + 1) - 1))
+    best, chosen = np.inf, 1
+    series = past.arrays()
+    for order in range(1, top + 1):
+        rows = [_lagged(y, order, top) for y in series if len(y) > top]
+        if not rows:
+            return 1
+        table = np.concatenate(rows)
+        table = table[~np.isnan(table).any(axis=1)]
+        Y, X = table[:, :k], np.hstack([np.ones((len(table), 1)), table[:, k:]])
+        if len(table) <= X.shape[1] + k:
+            break
+        residuals = Y - X @ np.linalg.lstsq(X, Y, rcond=None)[0]
+        sign, logdet = np.linalg.slogdet(residuals.T @ residuals / len(table))
+        aic = len(table) * logdet + 2 * k * k * order if sign > 0 else np.inf
+        if aic < best:
+            best, chosen = aic, order
+    return chosen
+
+
+def _lagged(y: np.ndarray, order: int, skip: int) -> np.ndarray:
+    """Rows [y[t], y[t−1], …, y[t−order]] for t ≥ skip."""
+    return np.hstack([y[skip - lag : len(y) - lag] for lag in range(order + 1)])

@@ -1,0 +1,1 @@
+"""Layer 5: fitting. Functions of an objective, ignorant of models."""

@@ -1,0 +1,96 @@
+"""Maximum likelihood by quasi-Newton steps: a function of an objective, ignorant of models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+
+from statewise._core.outcome import Outcome
+
+_INFEASIBLE = 1e3  # per step; far above any log-likelihood per step of standardised data, and finite so that a line search can back away
+_FLAT = 1e-4  # gradient per step and parameter below which a stuck line search stands at an optimum
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """The best point found: its log-likelihood, how the search ended, the objective after each iteration, the largest gradient entry."""
+
+    point: np.ndarray
+    log_prob: float
+    outcome: Outcome
+    trace: np.ndarray
+    gradient_norm: float
+    others: tuple[float, ...] = ()
+
+
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray] | None]
+
+
+def maximise(
+    objective: Objective, starts: Sequence[np.ndarray], steps: int, max_iter: int = 500, tol: float = 1e-6
+) -> Maximum:
+    """The best local maximum reached from the given starts by BFGS.
+
+    Args:
+        objective: log-likelihood (nats) and gradient at a parameter vector; None where the parameters are not allowed.
+        starts: points to start from.
+        steps: steps in the data: the search works on the objective per step, so that `tol` does not depend on the data's length.
+        max_iter: iterations of each search.
+        tol: largest entry of the gradient per step at which a search has converged.
+    """
+    found = [_search(objective, start, steps, max_iter, tol) for start in starts]
+    best = max(found, key=lambda m: m.log_prob)
+    return replace(best, others=tuple(m.log_prob for m in found))
+
+
+def with_differences(value: Callable[[np.ndarray], float], step: float = 1e-5) -> Objective:
+    """An objective whose gradient is taken by central differences, for the few-parameter models that have no analytic one."""
+
+    def objective(point: np.ndarray) -> tuple[float, np.ndarray] | None:
+        here = value(point)
+        if not np.isfinite(here):
+            return None
+        gradient = np.empty(point.size)
+        for i in range(point.size):
+            shift = np.zeros(point.size)
+            shift[i] = step
+            gradient[i] = (value(point + shift) - value(point - shift)) / (2 * step)
+        return here, np.nan_to_num(gradient)
+
+    return objective
+
+
+def _search(objective: Objective, start: np.ndarray, steps: int, max_iter: int, tol: float) -> Maximum:
+    if not start.size:
+        found = objective(start)
+        value = -np.inf if found is None else found[0]
+        return Maximum(start, value, Outcome.CLOSED_FORM, np.array([value]), 0.0)
+    trace: list[float] = []
+
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        found = objective(point)
+        if found is None:
+            return _INFEASIBLE, np.zeros(point.size)
+        return -found[0] / steps, -found[1] / steps
+
+    def record(intermediate_result: OptimizeResult) -> None:
+        trace.append(-steps * float(intermediate_result.fun))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = minimize(
+            loss, start, method="BFGS", jac=True, callback=record, options={"maxiter": max_iter, "gtol": tol}
+        )
+    gradient = float(np.abs(found.jac).max())
+    if not found.fun < _INFEASIBLE:
+        return Maximum(start, -np.inf, Outcome.NOT_FINITE, np.array(trace), gradient)
+    if found.success or (found.status == 2 and gradient < _FLAT):
+        outcome = Outcome.CONVERGED
+    else:
+        outcome = Outcome.MAX_ITER if found.status == 1 else Outcome.LINE_SEARCH
+    value = -steps * float(found.fun)
+    return Maximum(found.x, value, outcome, np.array(trace or [value]), gradient)

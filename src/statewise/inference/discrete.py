@@ -1,0 +1,245 @@
+"""Inference in hidden Markov models: pure functions of (chain, table of log-likelihoods, lengths).
+
+The table (rows, K) has one row a step: the log-likelihood of what was seen at that step in each state. It is 0 in all
+states where nothing was seen, and −inf where a state cannot emit what was seen. Emission families never come closer than
+this. Sequences are packed: `lengths` (N,) says how many rows each has.
+
+A sequence that the chain cannot produce has log-likelihood −inf at the row where that shows. From there on the belief is
+carried as if that row were missing; `outcome` says IMPOSSIBLE and `impossible` which sequences. No result holds a NaN.
+
+Sources: Rabiner, Proc. IEEE 77 (1989); Kitagawa, JASA 82 (1987); Cappé, Moulines & Rydén, *Inference in Hidden Markov
+Models* (2005), ch. 3 and 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from statewise._core.errors import InputError
+from statewise._core.outcome import Outcome
+from statewise.kernels import _threads
+from statewise.kernels import hmm as kernel
+
+_DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
+_CHUNKS = 16
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A Markov chain on K states: `initial` (K,) law of the first state, `transition` (K, K) with rows that sum to 1."""
+
+    initial: np.ndarray
+    transition: np.ndarray
+
+    @property
+    def states(self) -> int:
+        return len(self.initial)
+
+    @cached_property
+    def log_initial(self) -> np.ndarray:
+        """(K,) log probabilities; −inf for zeros."""
+        return _log(self.initial)
+
+    @cached_property
+    def log_transition(self) -> np.ndarray:
+        """(K, K) log probabilities; −inf for zeros."""
+        return _log(self.transition)
+
+
+@dataclass(frozen=True)
+class _Discrete:
+    """What every result says of its sequences: `codes` (N,) of the kernel."""
+
+    codes: np.ndarray
+
+    @property
+    def impossible(self) -> np.ndarray:
+        """Numbers of the sequences that the chain cannot produce."""
+        return np.flatnonzero(self.codes == kernel.IMPOSSIBLE)
+
+    @property
+    def outcome(self) -> Outcome:
+        """IMPOSSIBLE if any sequence is, else CLOSED_FORM."""
+        return Outcome.IMPOSSIBLE if len(self.impossible) else Outcome.CLOSED_FORM
+
+
+@dataclass(frozen=True)
+class Filtered(_Discrete):
+    """State probabilities given the past and present.
+
+    Attributes:
+        steps: (rows,) log-likelihood of each row given the rows before it.
+        probs: (rows, K) state probabilities given the rows up to and with this one.
+        predicted: (rows, K) state probabilities given the rows before this one.
+    """
+
+    steps: np.ndarray
+    probs: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Smoothed(_Discrete):
+    """State probabilities given the whole sequence, and the expected counts that EM needs.
+
+    Attributes:
+        steps: (rows,) log-likelihood of each row given the rows before it.
+        probs: (rows, K) state probabilities given all rows of the sequence.
+        counts: (K, K) expected number of transitions from state to state, over all sequences.
+        starts: (K,) expected number of sequences that start in each state.
+    """
+
+    steps: np.ndarray
+    probs: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def log_prob(self) -> float:
+        """Log-likelihood of all sequences together, in nats."""
+        return float(self.steps.sum())
+
+
+@dataclass(frozen=True)
+class Path(_Discrete):
+    """The most probable path of each sequence: `states` (rows,) and its log probability jointly with the data (N,)."""
+
+    states: np.ndarray
+    log_prob: np.ndarray
+
+
+def log_prob_steps(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(rows,) log-likelihood of each row given the rows before it; O(K) memory beyond the result."""
+    return _forward(chain, table, lengths, keep=False).steps
+
+
+def filter(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
+    """a[t] ∝ f[t] ∘ b[t], f[t+1] = Pᵀ a[t], f[1] = π, with b = exp(table)."""
+    return _forward(chain, table, lengths, keep=True)
+
+
+def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
+    """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
+    table, offsets = _checked(chain, table, lengths)
+    done = _forward(chain, table, lengths, keep=True)
+    bounds = _threads.split(offsets, _CHUNKS)
+    counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
+    fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
+    smoothed = done.predicted  # the kernel reads each prediction just before it writes the smoothed row there
+
+    def work(chunk: int, first: int, last: int) -> None:
+        kernel.backward(*fixed, first, last, done.codes, done.probs, done.predicted, smoothed, counts[chunk])
+
+    _threads.share(work, bounds, _cost(table))
+    return Smoothed(done.codes, done.steps, smoothed, counts.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0))
+
+
+def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
+    """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
+    table, offsets = _checked(chain, table, lengths)
+    states = np.empty(len(table), dtype=np.int64)
+    log_prob, codes = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, dtype=np.int64)
+    fixed = (chain.log_initial, chain.log_transition, table, offsets)
+
+    def work(chunk: int, first: int, last: int) -> None:
+        kernel.viterbi(*fixed, first, last, states, log_prob, codes)
+
+    _threads.share(work, _threads.split(offsets, _CHUNKS), _cost(table))
+    _refuse_invalid(codes)
+    return Path(codes, states, log_prob)
+
+
+def propagate(chain: Chain, belief: np.ndarray, steps: int) -> np.ndarray:
+    """(N, steps, K) state probabilities 1 to `steps` steps after the beliefs (N, K): belief Pʰ."""
+    result = np.empty((len(belief), steps, chain.states))
+    for step in range(steps):
+        belief = belief @ chain.transition
+        result[:, step] = belief
+    return result
+
+
+def sample_paths(chain: Chain, length: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, length) state paths drawn from the chain."""
+    path = np.empty((count, length), dtype=np.int64)
+    kernel.sample_paths(_cumulative(chain.initial), _cumulative(chain.transition), rng.random((count, length)), path)
+    return path
+
+
+def mixing_rate(chain: Chain) -> float:
+    """|λ₂(P)|: the factor per step by which the chain forgets where it was when nothing is observed."""
+    if chain.states == 1:
+        return 0.0
+    moduli = np.sort(np.abs(np.linalg.eigvals(chain.transition)))
+    return _rate(float(moduli[-2]))
+
+
+def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> float:
+    """exp(λ₂ − λ₁), λ the top Lyapunov exponents of b[t] ∘ Pᵀ along the data: how fast the filter forgets its start.
+
+    The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
+    """
+    done = _forward(chain, table, lengths, keep=True)
+    growth, count = kernel.forgetting(chain.transition, done.probs, done.predicted, _offsets(lengths))
+    return _rate(float(np.exp(growth / count))) if count else float("nan")
+
+
+def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
+    table, offsets = _checked(chain, table, lengths)
+    steps, codes = np.empty(len(table)), np.empty(len(offsets) - 1, dtype=np.int64)
+    kept = table.shape if keep else (0, chain.states)
+    probs, predicted = np.empty(kept), np.empty(kept)
+    sparse = bool(chain.transition.min() < _DENSE)
+    fixed = (chain.initial, chain.transition, chain.log_initial, chain.log_transition, table, offsets)
+
+    def work(chunk: int, first: int, last: int) -> None:
+        kernel.forward(*fixed, first, last, sparse, keep, steps, probs, predicted, codes)
+
+    _threads.share(work, _threads.split(offsets, _CHUNKS), _cost(table))
+    _refuse_invalid(codes)
+    return Filtered(codes, steps, probs, predicted)
+
+
+def _checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    table = np.ascontiguousarray(table, dtype=np.float64)
+    offsets = _offsets(lengths)
+    if table.ndim != 2 or table.shape[1] != chain.states:
+        raise InputError(f"`table` has shape {table.shape}; pass one column for each of the {chain.states} states")
+    if offsets[-1] != len(table):
+        raise InputError(f"`lengths` sums to {offsets[-1]} but `table` has {len(table)} rows; pass lengths that sum to that")
+    return table, offsets
+
+
+def _refuse_invalid(codes: np.ndarray) -> None:
+    if (codes == kernel.INVALID).any():
+        which = int(np.flatnonzero(codes == kernel.INVALID)[0])
+        raise InputError(f"`table` has a NaN or +inf in sequence {which}; log-likelihoods are finite, or −inf for impossible")
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _cost(table: np.ndarray) -> float:
+    return table.size * (table.shape[1] + 20.0)
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities)
+
+
+def _cumulative(law: np.ndarray) -> np.ndarray:
+    """Cumulative sums whose entries from the last possible state on are exactly 1, so that no draw goes beyond it."""
+    last = law.shape[-1] - 1 - np.argmax(law[..., ::-1] > 0, axis=-1)
+    return np.where(np.arange(law.shape[-1]) >= last[..., None], 1.0, np.cumsum(law, axis=-1))
+
+
+def _rate(value: float) -> float:
+    """A rate without the rounding that would make nothing into a little, or forever into almost."""
+    if value < 1e-12:
+        return 0.0
+    return 1.0 if value > 1 - 1e-14 else value
+

@@ -1,0 +1,39 @@
+"""Sharing sequences among threads: kernels release the GIL, so plain threads run them side by side without an OpenMP runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+
+_LEAST_WORK = 200_000  # steps × states² below which a second thread costs more than it saves
+
+
+def over_sequences(work: Callable[[int, int], None], offsets: np.ndarray, cost_per_step: int) -> None:
+    """Call ``work(first, last)`` so that all sequences are covered, split by length over the cores where it pays."""
+    count = len(offsets) - 1
+    shards = min(_threads(), count, 1 + int(offsets[-1]) * cost_per_step // _LEAST_WORK)
+    if shards == 1:
+        work(0, count)
+        return
+    targets = offsets[-1] * np.arange(1, shards) / shards
+    cuts = [0, *np.searchsorted(offsets, targets).tolist(), count]
+    jobs = [_pool().submit(work, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    for job in jobs:
+        job.result()
+
+
+def _threads() -> int:
+    """Threads to use: ``STATEWISE_THREADS``, or the cores that this process may run on."""
+    given = os.environ.get("STATEWISE_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="statewise")

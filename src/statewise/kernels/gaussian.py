@@ -1,0 +1,82 @@
+"""Log densities and weighted moments of K normal laws at packed rows.
+
+Letters: y (rows, p) values; w (rows, K) weights; parameters have the states last, so that the inner loops run along
+contiguous memory: m (p, K) means or centres, and so on. Every kernel does rows `first` to `last`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from statewise.kernels._jit import jit
+
+
+@jit(fast=True)
+def diagonal_table(y, m, precision, constant, first, last, L):
+    """L (rows, K) = Σ_d constant[d] − ½ precision[d] (y[d] − m[d])² over the entries d that are not NaN."""
+    p, K = m.shape
+    for t in range(first, last):
+        for k in range(K):
+            L[t, k] = 0.0
+        for d in range(p):
+            value = y[t, d]
+            if math.isnan(value):
+                continue
+            for k in range(K):
+                gap = value - m[d, k]
+                L[t, k] += constant[d, k] - 0.5 * precision[d, k] * gap * gap
+
+
+@jit(fast=True)
+def whitened_table(y, m, whitener, constant, z, first, last, L):
+    """L (rows, K) = constant − ½ ‖W (y − m)‖² for rows without NaN, W = `whitener` (p, p, K) lower triangular.
+
+    `z` (K,) is scratch, one for each caller.
+    """
+    p, K = m.shape
+    for t in range(first, last):
+        for k in range(K):
+            L[t, k] = constant[k]
+        for a in range(p):
+            for k in range(K):
+                z[k] = 0.0
+            for b in range(a + 1):
+                value = y[t, b]
+                for k in range(K):
+                    z[k] += whitener[a, b, k] * (value - m[b, k])
+            for k in range(K):
+                L[t, k] -= 0.5 * z[k] * z[k]
+
+
+@jit(fast=True)
+def diagonal_moments(y, w, m, first, last, s0, s1, s2):
+    """Add Σ w, Σ w (y − m) and Σ w (y − m)² over the entries that are not NaN to s0, s1 and s2, each (p, K)."""
+    p, K = m.shape
+    for t in range(first, last):
+        for d in range(p):
+            value = y[t, d]
+            if math.isnan(value):
+                continue
+            for k in range(K):
+                weight = w[t, k]
+                gap = value - m[d, k]
+                s0[d, k] += weight
+                s1[d, k] += weight * gap
+                s2[d, k] += weight * gap * gap
+
+
+@jit(fast=True)
+def full_moments(y, w, m, first, last, s0, s1, s2):
+    """`diagonal_moments` for rows without NaN with products: s0 (K,), s1 (p, K), s2 (p, p, K), lower triangle only."""
+    p, K = m.shape
+    for t in range(first, last):
+        for k in range(K):
+            s0[k] += w[t, k]
+        for a in range(p):
+            left = y[t, a]
+            for k in range(K):
+                s1[a, k] += w[t, k] * (left - m[a, k])
+            for b in range(a + 1):
+                right = y[t, b]
+                for k in range(K):
+                    s2[a, b, k] += w[t, k] * (left - m[a, k]) * (right - m[b, k])

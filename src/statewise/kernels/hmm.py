@@ -1,0 +1,375 @@
+"""Hidden Markov recursions on packed ragged sequences, from a table of log-likelihoods.
+
+Letters: pi (K,) initial law; P (K, K) transitions, row i the law of the next state given state i; L (rows, K)
+log-likelihood of each row in each state (0 in all states for a missing row, −inf where a state cannot emit the row);
+a filtered, f predicted and g smoothed probabilities, each (rows, K). Sequence n is rows offsets[n] to offsets[n + 1];
+every kernel does sequences `first` to `last`, so that threads can share the work.
+
+The recursions run in scaled probabilities, with each row's largest log-likelihood taken out before exp (Rabiner,
+Proc. IEEE 77 (1989), §V.A). Where scaled doubles would lose a state that can still matter (zeros in P and a likelihood
+ratio beyond 1e290) the sequence is done again in log space: slower, with the same meaning.
+
+The backward pass is the ratio form g[t] = a[t] ∘ P (g[t+1] / f[t+1]) (Kitagawa, JASA 82 (1987), eq. 2.4): its rows sum
+to one by construction, and it needs neither L nor a backward variable that can overflow.
+
+A row that no reachable state can emit gets log-likelihood −inf and its sequence the code IMPOSSIBLE; the recursion then
+goes on as if that row were missing, so that nothing ever becomes NaN. A NaN or +inf in L gives the code INVALID.
+
+Loops are written out: array expressions double the compile time, which every first run pays.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from statewise.kernels._jit import jit
+
+SCALED, LOG_SPACE, IMPOSSIBLE, INVALID = 0, 1, 2, 3
+
+SMALL = 1e-250  # a prediction or a normaliser below this may have lost digits that count
+LOST = 1e-290  # a filtered probability below this counts as lost
+LEAST = 5e-324  # the smallest positive double
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
+
+
+@jit(fast=True)
+def _step_ahead(P, a, f):
+    """f = Pᵀ a."""
+    K = a.shape[0]
+    for j in range(K):
+        f[j] = 0.0
+    for i in range(K):
+        weight = a[i]
+        for j in range(K):
+            f[j] += weight * P[i, j]
+
+
+@jit
+def _has_lost(f, row, a, total):
+    """Whether a state that can emit this row has (almost) vanished from a, whose sum is `total`."""
+    for k in range(a.shape[0]):
+        if f[k] > 0.0 and row[k] > -np.inf and a[k] < LOST * total:
+            return True
+    return False
+
+
+@jit
+def _is_thin(f, lost):
+    """Whether a prediction is so small that states lost before (or digits lost now) could have mattered to it."""
+    for k in range(f.shape[0]):
+        if f[k] < SMALL and (lost or f[k] > 0.0):
+            return True
+    return False
+
+
+@jit(fast=True)
+def _weigh(f, row, a):
+    """a = f ∘ exp(row − top), top the largest in row; returns the sum of a (0 if the row is unusable), and top."""
+    K = a.shape[0]
+    top = row[0]
+    for k in range(1, K):
+        top = max(top, row[k])
+    if not (-np.inf < top < np.inf):
+        return 0.0, top
+    total = 0.0
+    for k in range(K):
+        a[k] = f[k] * math.exp(row[k] - top)
+        total += a[k]
+    return total, top
+
+
+@jit
+def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted):
+    """Scaled forward pass over one sequence; False where it must be done in log space instead.
+
+    `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one.
+    """
+    K = pi.shape[0]
+    a, f = np.empty(K), pi.copy()
+    lost = False
+    for t in range(start, stop):
+        if t > start:
+            _step_ahead(P, a, f)
+        if sparse and _is_thin(f, lost):
+            return False
+        total, top = _weigh(f, L[t], a)
+        if not total > SMALL:
+            return False
+        lost = lost or (sparse and _has_lost(f, L[t], a, total))
+        steps[t] = top + math.log(total)
+        scale = 1.0 / total
+        for k in range(K):
+            a[k] *= scale
+        if keep:
+            for k in range(K):
+                filtered[t, k] = a[k]
+                predicted[t, k] = f[k]
+    return True
+
+
+@jit
+def _log_sum(x):
+    """log Σ exp(x); −inf where there is no mass."""
+    top = -np.inf
+    for k in range(x.shape[0]):
+        top = max(top, x[k])
+    if top == -np.inf:
+        return top
+    total = 0.0
+    for k in range(x.shape[0]):
+        total += math.exp(x[k] - top)
+    return top + math.log(total)
+
+
+@jit
+def _forward_log(log_pi, log_P, L, steps, log_a, log_f):
+    """Forward pass over one sequence L (T, K) in log space, into log_a and log_f (T, K); returns its code."""
+    T, K = L.shape
+    ways = np.empty(K)
+    code = LOG_SPACE
+    for t in range(T):
+        for j in range(K):
+            for i in range(K):
+                ways[i] = log_a[t - 1, i] + log_P[i, j] if t > 0 else -np.inf
+            log_f[t, j] = _log_sum(ways) if t > 0 else log_pi[j]
+            if not L[t, j] < np.inf:
+                return INVALID
+            log_a[t, j] = log_f[t, j] + L[t, j]
+        total = _log_sum(log_a[t])
+        steps[t] = total
+        if total == -np.inf:
+            code = IMPOSSIBLE
+            total = _log_sum(log_f[t])
+            for j in range(K):
+                log_a[t, j] = log_f[t, j]
+        for j in range(K):
+            log_a[t, j] -= total
+    return code
+
+
+@jit
+def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, filtered, predicted, codes):
+    """Log-likelihood of each row given the rows before it, into `steps` (rows,).
+
+    With `keep`, also the filtered and predicted probabilities (rows, K). `codes` (N,) says how each sequence went.
+    """
+    K = pi.shape[0]
+    for n in range(first, last):
+        start, stop = offsets[n], offsets[n + 1]
+        codes[n] = SCALED
+        if _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted):
+            continue
+        log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
+        codes[n] = _forward_log(log_pi, log_P, L[start:stop], steps[start:stop], log_a, log_f)
+        if keep and codes[n] != INVALID:
+            for t in range(stop - start):
+                for k in range(K):
+                    filtered[start + t, k] = math.exp(log_a[t, k])
+                    predicted[start + t, k] = math.exp(log_f[t, k])
+
+
+# --- backward ---------------------------------------------------------------------------------------------------------
+
+
+@jit(fast=True)
+def _step_back(P_T, a, ratio, pairs, g):
+    """g = a ∘ P ratio, divided by its sum; pairs += a ratioᵀ."""
+    K = a.shape[0]
+    for i in range(K):
+        g[i] = 0.0
+    for j in range(K):
+        weight = ratio[j]
+        for i in range(K):
+            g[i] += weight * P_T[j, i]
+    total = 0.0
+    for i in range(K):
+        weight = a[i]
+        g[i] *= weight
+        total += g[i]
+        for j in range(K):
+            pairs[i, j] += weight * ratio[j]
+    scale = 1.0 / total
+    for i in range(K):
+        g[i] *= scale
+
+
+@jit
+def _backward_scaled(P_T, filtered, predicted, start, stop, smoothed, pairs):
+    """Smoothed probabilities of one sequence, and Σ_t a[t] (g[t+1] / f[t+1])ᵀ added to `pairs`: times P, the counts."""
+    K = P_T.shape[0]
+    ratio, g = np.empty(K), filtered[stop - 1].copy()
+    for t in range(stop - 2, start - 1, -1):
+        for k in range(K):
+            f = predicted[t + 1, k]
+            ratio[k] = g[k] / f if f > 0.0 else 0.0
+            smoothed[t + 1, k] = g[k]
+        _step_back(P_T, filtered[t], ratio, pairs, g)
+    for k in range(K):
+        smoothed[start, k] = g[k]
+
+
+@jit
+def _backward_log(log_P, log_a, log_f, smoothed, counts):
+    """`_backward_scaled` in log space, with the expected transitions added to `counts` itself."""
+    T, K = log_a.shape
+    log_g, ratio, ways = log_a[T - 1].copy(), np.empty(K), np.empty(K)
+    for t in range(T - 1, -1, -1):
+        if t < T - 1:
+            for k in range(K):
+                ratio[k] = log_g[k] - log_f[t + 1, k] if log_g[k] > -np.inf else -np.inf
+            for i in range(K):
+                for j in range(K):
+                    ways[j] = log_a[t, i] + log_P[i, j] + ratio[j]
+                    counts[i, j] += math.exp(ways[j])
+                log_g[i] = _log_sum(ways)
+        total = _log_sum(log_g)
+        for k in range(K):
+            log_g[k] -= total
+            smoothed[t, k] = math.exp(log_g[k])
+
+
+@jit
+def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predicted, smoothed, counts):
+    """Smoothed probabilities (rows, K), and the expected transitions added to `counts` (K, K).
+
+    `codes`, `filtered` and `predicted` as `forward` filled them; `smoothed` may be the same array as `predicted`.
+    """
+    K = P.shape[0]
+    P_T, pairs = P.T.copy(), np.zeros((K, K))
+    for n in range(first, last):
+        start, stop = offsets[n], offsets[n + 1]
+        if codes[n] == SCALED:
+            _backward_scaled(P_T, filtered, predicted, start, stop, smoothed, pairs)
+        elif codes[n] != INVALID:
+            steps, log_a, log_f = np.empty(stop - start), np.empty((stop - start, K)), np.empty((stop - start, K))
+            _forward_log(log_pi, log_P, L[start:stop], steps, log_a, log_f)
+            _backward_log(log_P, log_a, log_f, smoothed[start:stop], counts)
+    for i in range(K):
+        for j in range(K):
+            counts[i, j] += pairs[i, j] * P[i, j]
+
+
+# --- best path --------------------------------------------------------------------------------------------------------
+
+
+@jit
+def _best_ahead(log_P, before, ahead):
+    """ahead[j] = max_i before[i] + log P[i, j]."""
+    K = before.shape[0]
+    for j in range(K):
+        ahead[j] = -np.inf
+    for i in range(K):
+        start = before[i]
+        for j in range(K):
+            value = start + log_P[i, j]
+            ahead[j] = value if value > ahead[j] else ahead[j]
+
+
+@jit
+def _best_before(log_to, before):
+    """The state i with the largest before[i] + log P[i, next]; the lowest of several."""
+    at, top = 0, -np.inf
+    for i in range(before.shape[0]):
+        value = before[i] + log_to[i]
+        if value > top:
+            at, top = i, value
+    return at
+
+
+@jit
+def _viterbi_one(log_pi, log_P, log_P_T, L, best, path):
+    """Best path of one sequence, L (T, K) and scratch `best` (T, K); returns its joint log probability and its code."""
+    T, K = L.shape
+    code = LOG_SPACE
+    for k in range(K):
+        best[0, k] = log_pi[k]
+    for t in range(T):
+        if t > 0:
+            _best_ahead(log_P, best[t - 1], best[t])
+        top = -np.inf
+        for k in range(K):
+            if not L[t, k] < np.inf:
+                return -np.inf, INVALID
+            top = max(top, best[t, k] + L[t, k])
+        if top == -np.inf:
+            code = IMPOSSIBLE
+            continue
+        for k in range(K):
+            best[t, k] += L[t, k]
+    path[T - 1] = np.argmax(best[T - 1])
+    for t in range(T - 2, -1, -1):
+        path[t] = _best_before(log_P_T[path[t + 1]], best[t])
+    return (-np.inf if code == IMPOSSIBLE else best[T - 1, path[T - 1]]), code
+
+
+@jit
+def viterbi(log_pi, log_P, L, offsets, first, last, path, log_prob, codes):
+    """Most probable `path` (rows,), ties to the lower state, and its `log_prob` (N,) joint with the observations."""
+    log_P_T = log_P.T.copy()
+    for n in range(first, last):
+        start, stop = offsets[n], offsets[n + 1]
+        best = np.empty((stop - start, log_pi.shape[0]))
+        log_prob[n], codes[n] = _viterbi_one(log_pi, log_P, log_P_T, L[start:stop], best, path[start:stop])
+
+
+# --- sampling and forgetting ------------------------------------------------------------------------------------------
+
+
+@jit
+def sample_paths(cumulative_pi, cumulative_P, uniforms, path):
+    """Paths (count, length) of the chain from uniform numbers of the same shape and cumulative laws that end in 1."""
+    for n in range(path.shape[0]):
+        law = cumulative_pi
+        for t in range(path.shape[1]):
+            state = 0
+            while uniforms[n, t] >= law[state]:
+                state += 1
+            path[n, t] = state
+            law = cumulative_P[state]
+
+
+@jit
+def _spread(u, f):
+    """max − min of u over the states that f can be in."""
+    low, high = np.inf, -np.inf
+    for k in range(u.shape[0]):
+        if f[k] > 0.0:
+            low, high = min(low, u[k]), max(high, u[k])
+    return high - low
+
+
+@jit
+def forgetting(P, filtered, predicted, offsets):
+    """Σ log growth of a small error in the log-belief, and the number of steps that it is summed over.
+
+    With z = log a up to a constant, ∂z[t+1, k] = Σ_i B[k, i] ∂z[t, i], B[k, i] = a[i] P[i, k] / f[k]: the chance that the
+    chain was in i given that it is in k next. The growth is that of max − min, which the constant leaves alone. Errors
+    are taken relative to the likeliest state, so that a very certain belief costs no digits. An error that vanishes
+    counts as the smallest number and starts afresh.
+    """
+    K = P.shape[0]
+    growth, count = 0.0, 0
+    u, v = np.empty(K), np.empty(K)
+    for n in range(offsets.shape[0] - 1):
+        spread = 0.0
+        for t in range(offsets[n] + 1, offsets[n + 1]):
+            a, f = filtered[t - 1], predicted[t]
+            if not spread > 0.0:
+                for k in range(K):
+                    u[k] = math.sin((k + 1.0) ** 2)
+                spread = _spread(u, predicted[t - 1])
+            scale = 1.0 / spread if spread > 0.0 else 1.0
+            centre = u[np.argmax(a)]
+            for k in range(K):
+                v[k] = a[k] * (u[k] - centre) * scale
+            _step_ahead(P, v, u)
+            for k in range(K):
+                u[k] = u[k] / f[k] if f[k] > 0.0 else 0.0
+            spread = _spread(u, f)
+            growth += math.log(max(spread, LEAST))
+            count += 1
+    return growth, count

@@ -1,0 +1,301 @@
+"""The Kalman filter with exact diffuse start, one observed entry at a time.
+
+Sources: Durbin & Koopman, *Time Series Analysis by State Space Methods*, 2nd ed. (2012), §6.4 (univariate treatment) and
+§5.2 (exact initial filter); Koopman & Durbin, J. Time Series Analysis 21 (2000). Letters as in DESIGN: state
+x[t+1] = A x[t] + offset[t] + w[t], observation y[t] = C x[t] + v[t], Cov(w, v) = [[Q, S], [S', R]]. The observation's own
+offset is subtracted from `y` before a kernel sees it. NaN in `y` is a missing entry.
+
+Correlated errors are removed first. For the entries that are seen, R = L D L' gives y* = L⁻¹ y with independent errors, and
+w = G y*-error + w' with G = S L⁻ᵀ D⁻¹ leaves w' independent of the observation, so that the state moves with A − G C* and Q − G D G'.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from statewise.kernels._jit import jit
+
+LOG_2PI = math.log(2.0 * math.pi)
+DIFFUSE_TOLERANCE = 1e-8  # F∞ relative to ‖c‖²: smaller means that this entry tells nothing about the diffuse part
+SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
+DEGENERATE_TOLERANCE = 1e-13  # F relative to the terms that it is the sum of
+
+
+@jit
+def _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross):
+    """For the k entries in `seen`: the unit-lower L and D of R = L D L', C* = L⁻¹ C and G = S L⁻ᵀ D⁻¹."""
+    n = C.shape[1]
+    for i in range(k):
+        for j in range(i + 1):
+            total = R[seen[i], seen[j]]
+            for h in range(j):
+                total -= low[i, h] * low[j, h] * D[h]
+            if i == j:
+                D[i] = total if total > SINGULAR_TOLERANCE * R[seen[i], seen[i]] else 0.0
+            else:
+                low[i, j] = total / D[j] if D[j] > 0.0 else 0.0
+        for a in range(n):
+            value = C[seen[i], a]
+            for h in range(i):
+                value -= low[i, h] * Cs[h, a]
+            Cs[i, a] = value
+        if cross:
+            for a in range(n):
+                value = S[a, seen[i]]
+                for h in range(i):
+                    value -= low[i, h] * G[a, h] * D[h]
+                G[a, i] = value / D[i] if D[i] > 0.0 else 0.0
+
+
+@jit
+def _transition(A, Q, Cs, G, D, k, Ab, Qb):
+    """Ab = A − G C*, Qb = Q − G D G'."""
+    n = A.shape[0]
+    for a in range(n):
+        for c in range(n):
+            move, noise = A[a, c], Q[a, c]
+            for i in range(k):
+                move -= G[a, i] * Cs[i, c]
+                noise -= G[a, i] * D[i] * G[c, i]
+            Ab[a, c] = move
+            Qb[a, c] = noise
+
+
+@jit
+def _update(c, d, value, m, P, Pinf, diffuse, gain, gain_inf):
+    """Learn one entry with row c and error variance d. Returns its log density and a code: 0 fine, 1 it used up diffuseness, 2 degenerate."""
+    n = m.shape[0]
+    error, F, scale, F_inf, norm = value, d, d, 0.0, 0.0
+    for a in range(n):
+        error -= c[a] * m[a]
+        norm += c[a] * c[a]
+        total, total_inf = 0.0, 0.0
+        for b in range(n):
+            total += P[a, b] * c[b]
+            if diffuse:
+                total_inf += Pinf[a, b] * c[b]
+        gain[a] = total
+        gain_inf[a] = total_inf
+        F += c[a] * total
+        scale += c[a] * c[a] * P[a, a]
+        F_inf += c[a] * total_inf
+    if diffuse and F_inf > DIFFUSE_TOLERANCE * norm:
+        for a in range(n):
+            m[a] += gain_inf[a] / F_inf * error
+        for a in range(n):
+            for b in range(a + 1):
+                product = gain_inf[a] * gain_inf[b] / F_inf
+                P[a, b] += product * (F / F_inf) - (gain[a] * gain_inf[b] + gain_inf[a] * gain[b]) / F_inf
+                Pinf[a, b] -= product
+                P[b, a] = P[a, b]
+                Pinf[b, a] = Pinf[a, b]
+        return -0.5 * (LOG_2PI + math.log(F_inf)), 1
+    if not F > DEGENERATE_TOLERANCE * scale:
+        return -np.inf, 2
+    for a in range(n):
+        m[a] += gain[a] / F * error
+    for a in range(n):
+        for b in range(a + 1):
+            P[a, b] -= gain[a] * gain[b] / F
+            P[b, a] = P[a, b]
+    return -0.5 * (LOG_2PI + math.log(F) + error * error / F), 0
+
+
+@jit
+def _sandwich(A, P, Q, work, out):
+    """out = A P A' + Q for symmetric P and Q; `out` may be P."""
+    n = A.shape[0]
+    for a in range(n):
+        for c in range(n):
+            work[a, c] = 0.0
+        for b in range(n):
+            weight = A[a, b]
+            if weight != 0.0:
+                for c in range(n):
+                    work[a, c] += weight * P[b, c]
+    for a in range(n):
+        for c in range(a + 1):
+            total = Q[a, c]
+            for b in range(n):
+                total += work[a, b] * A[c, b]
+            out[a, c] = total
+            out[c, a] = total
+
+
+@jit
+def _still_diffuse(Pinf):
+    largest = 0.0
+    for a in range(Pinf.shape[0]):
+        largest = max(largest, Pinf[a, a])
+    return largest > DIFFUSE_TOLERANCE
+
+
+@jit
+def _any_nonzero(S):
+    for a in range(S.shape[0]):
+        for b in range(S.shape[1]):
+            if S[a, b] != 0.0:
+                return True
+    return False
+
+
+@jit
+def _see(row, seen, k_before):
+    """List the observed entries of a row in `seen`. Returns how many, and whether they differ from those listed before."""
+    k, changed = 0, False
+    for j in range(row.shape[0]):
+        if not np.isnan(row[j]):
+            changed = changed or k >= k_before or seen[k] != j
+            seen[k] = j
+            k += 1
+    return k, changed or k != k_before
+
+
+@jit
+def _store(m, P, mean, cov, t):
+    for a in range(m.shape[0]):
+        mean[t, a] = m[a]
+        for b in range(m.shape[0]):
+            cov[t, a, b] = P[a, b]
+
+
+@jit
+def _store_diffuse(C, Pinf, out, t):
+    """out[t, j]: whether the prediction of entry j has infinite variance."""
+    for j in range(C.shape[0]):
+        total, norm = 0.0, 0.0
+        for a in range(C.shape[1]):
+            norm += C[j, a] * C[j, a]
+            for b in range(C.shape[1]):
+                total += C[j, a] * Pinf[a, b] * C[j, b]
+        out[t, j] = total > DIFFUSE_TOLERANCE * norm
+
+
+@jit
+def _learn(y, t, seen, k, low, D, Cs, ys, m, P, Pinf, diffuse, gain, gain_inf):
+    """All observed entries of step t. Returns the log density, whether diffuseness is left, and whether an entry was degenerate."""
+    total, degenerate = 0.0, False
+    for i in range(k):
+        value = y[t, seen[i]]
+        for h in range(i):
+            value -= low[i, h] * ys[h]
+        ys[i] = value
+        density, code = _update(Cs[i], D[i], value, m, P, Pinf, diffuse, gain, gain_inf)
+        total += density
+        if code == 1:
+            diffuse = _still_diffuse(Pinf)
+        elif code == 2:
+            degenerate = True
+    return total, diffuse, degenerate
+
+
+@jit
+def _move(Ab, G, offset, t, ys, k, cross, m, moved):
+    """m ← Ab m + offset + G y*."""
+    n = m.shape[0]
+    row = t if offset.shape[0] > 1 else 0
+    for a in range(n):
+        value = offset[row, a]
+        for b in range(n):
+            value += Ab[a, b] * m[b]
+        if cross:
+            for i in range(k):
+                value += G[a, i] * ys[i]
+        moved[a] = value
+    for a in range(n):
+        m[a] = moved[a]
+
+
+@jit
+def _filter_one(y, start, stop, offset, A, C, Q, R, S, m, P, Pinf, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred):
+    """Filter rows start to stop; m, P, Pinf hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
+    p, n = y.shape[1], A.shape[0]
+    cross, diffuse = _any_nonzero(S), _still_diffuse(Pinf)
+    seen, k = np.zeros(p, np.int64), -1
+    low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
+    G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
+    _transition(A, Q, Cs, G, D, 0, Ab, Qb)
+    gain, gain_inf, moved, work, nothing = np.empty(n), np.empty(n), np.empty(n), np.empty((n, n)), np.zeros((n, n))
+    status = 0
+    for t in range(start, stop):
+        k, changed = _see(y[t], seen, k)
+        if changed:
+            _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
+            if cross:
+                _transition(A, Q, Cs, G, D, k, Ab, Qb)
+        if store:
+            _store(m, P, mean_pred, cov_pred, t)
+            if diffuse:
+                _store_diffuse(C, Pinf, diffuse_pred, t)
+        density, diffuse, degenerate = _learn(y, t, seen, k, low, D, Cs, ys, m, P, Pinf, diffuse, gain, gain_inf)
+        log_prob[t] = density
+        if degenerate:
+            status = 2
+        if store:
+            _store(m, P, mean_filt, cov_filt, t)
+        _move(Ab, G, offset, t, ys, k, cross, m, moved)
+        _sandwich(Ab, P, Qb, work, P)
+        if diffuse:
+            _sandwich(Ab, Pinf, nothing, work, Pinf)
+    return status
+
+
+@jit
+def filter_packed(first, last, y, offsets, offset, A, C, Q, R, S, m, P, Pinf, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, status):
+    """Filter the packed sequences `first` to `last` (exclusive), so that threads can share the work.
+
+    Args:
+        y: (rows, p) observations less their offset, NaN where missing.
+        offsets: (N + 1,) where each sequence starts.
+        offset: (rows, n) or (1, n) state offsets.
+        A, C, Q, R, S: the system.
+        m, P, Pinf: (N, n), (N, n, n), (N, n, n) the start, overwritten by the prediction after the last step.
+        log_prob: (rows,) out: log density of each step given the steps before it.
+        store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise.
+        status: (N,) out: 2 where an innovation variance was zero.
+    """
+    for i in range(first, last):
+        status[i] = _filter_one(
+            y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], Pinf[i], log_prob,
+            store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred,
+        )  # fmt: skip
+
+
+@jit
+def stationary_covariance(A, Q, P, power, work, step):
+    """P = A P A' + Q by doubling: P ← P + A P A', A ← A². Returns whether it converged (it cannot for a unit root).
+
+    P (n, n) is the output; `power`, `work` and `step` are (n, n) work space. Source: Anderson & Moore, *Optimal Filtering* (1979), §6.7.
+    """
+    n = A.shape[0]
+    for a in range(n):
+        for b in range(n):
+            P[a, b] = Q[a, b]
+            power[a, b] = A[a, b]
+    for _ in range(60):
+        size, change = 0.0, 0.0
+        for a in range(n):
+            for b in range(n):
+                step[a, b] = 0.0
+        _sandwich(power, P, step, work, step)
+        for a in range(n):
+            for b in range(n):
+                P[a, b] += step[a, b]
+                size = max(size, abs(P[a, b]))
+                change = max(change, abs(step[a, b]))
+        if not np.isfinite(size):
+            return False
+        if change <= 1e-17 * size:
+            return True
+        for a in range(n):
+            for b in range(n):
+                work[a, b] = 0.0
+            for c in range(n):
+                for b in range(n):
+                    work[a, b] += power[a, c] * power[c, b]
+        for a in range(n):
+            for b in range(n):
+                power[a, b] = work[a, b]
+    return False

@@ -1,0 +1,105 @@
+"""What all linear-Gaussian models share: every verb is inference on their state-space form."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.seed import generator
+from statewise.inference import linear_gaussian as inference
+from statewise.inference.linear_gaussian import System
+from statewise.models.base import Density, HasGaussianStates
+from statewise.results.fit import Memory
+from statewise.results.forecast import Forecast
+from statewise.results.predicted import Predicted
+from statewise.results.states import GaussianStates
+from statewise.sequences.calendar import future_times
+from statewise.sequences.sequences import Sequences
+
+
+class LinearGaussian(Density, HasGaussianStates):
+    """A model with a state-space form x[t+1] = A x[t] + …, y[t] = C x[t] + …; a subclass says what that form is."""
+
+    @abc.abstractmethod
+    def _build_system(self) -> System:
+        """The state-space form of the present parameters."""
+
+    @property
+    def system(self) -> System:
+        """The state-space form, in letters (see `statewise.inference.linear_gaussian.System`)."""
+        if self._system is None:
+            _ = self.parameters
+            self._system = self._build_system()
+        return self._system
+
+    _system: System | None = None
+
+    def _set_parameters(self, parameters: dict[str, np.ndarray]) -> None:
+        self._parameters = parameters
+        self._system = None
+
+    def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
+        super()._restore(parameters, schema)
+        self._system = None
+
+    def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
+        return inference.run_filter(self.system, seqs, store=False).log_prob
+
+    def predict(self, data: Any) -> Predicted:
+        """One-step-ahead means, variances and standardised residuals, from the Kalman filter."""
+        seqs = self._receive(data)
+        past = inference.run_filter(self.system, seqs)
+        mean, var = inference.observation_moments(self.system, past.mean_pred, past.cov_pred, seqs.inputs)
+        return Predicted.gaussian(seqs, mean, np.where(past.diffuse, np.inf, var))
+
+    def filter(self, data: Any) -> GaussianStates:
+        """Mean and covariance of x[t] given y[1 … t]; the finite part of the covariance while a diffuse start is not settled."""
+        seqs = self._receive(data)
+        past = inference.run_filter(self.system, seqs)
+        return GaussianStates(past.mean_filt, past.cov_filt, seqs.lengths, seqs.ids, seqs.times)
+
+    def smooth(self, data: Any) -> GaussianStates:
+        """Mean and covariance of x[t] given the whole sequence."""
+        seqs = self._receive(data)
+        mean, cov = inference.smooth(self.system, seqs)
+        return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times)
+
+    def forecast(
+        self, data: Any, steps: int = 12, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0
+    ) -> Forecast:
+        """Gaussian predictive distributions of the next `steps` steps, exact given the parameters.
+
+        Args:
+            data: sequences to forecast from; missing entries are allowed.
+            steps: steps ahead, at least 1.
+            level: interval levels in per cent.
+            inputs: future inputs (N, steps, u) or (steps, u), for a model with inputs.
+            seed: unused, the distributions are exact; there so that all models take the same arguments.
+        """
+        seqs = self._receive(data)
+        steps = checks.Integer(1).check("steps", steps)
+        future = self._future_inputs(inputs, len(seqs), steps)
+        marginals = inference.forecast(self.system, seqs, steps, future)
+        return Forecast(marginals, checks.levels(level), seqs.ids, seqs.columns, future_times(seqs, steps))
+
+    def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
+        """`count` sequences of `length` steps; a fitted model with a diffuse start begins where its first training sequence ended."""
+        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        given = self._future_inputs(inputs, count, length)
+        y = inference.sample(self.system, length, count, generator(seed), given)
+        schema = self._schema or {}
+        return Sequences(
+            y.reshape(count * length, -1),
+            np.full(count, length),
+            inputs=None if given is None else given.reshape(count * length, -1),
+            columns=tuple(schema.get("columns", ())),
+            input_columns=tuple(schema.get("input_columns", ())),
+            season=schema.get("season"),
+        )
+
+    def memory(self, data: Any = None) -> Memory:
+        """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""
+        return inference.memory(self.system)

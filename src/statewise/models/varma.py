@@ -1,0 +1,201 @@
+"""Vector autoregressive moving-average models, by exact Gaussian maximum likelihood."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+from statewise._core.seed import generator
+from statewise.fitting.mle import Maximum, maximise
+from statewise.inference import varma as algebra
+from statewise.inference.linear_gaussian import System
+from statewise.inference.varma import VarmaParameters
+from statewise.models.base import Trainable
+from statewise.models.linear_gaussian import LinearGaussian
+from statewise.results.fit import FitResult
+from statewise.sequences.scaling import Scaling, standardise
+from statewise.sequences.sequences import Sequences
+
+
+class VARMA(LinearGaussian, Trainable):
+    """y[t] − μ[t] = Σᵢ Φᵢ (y[t−i] − μ[t−i]) + e[t] + Σⱼ Θⱼ e[t−j],  e ~ N(0, Σ),  μ[t] = mean + D u[t].
+
+    Args:
+        p: autoregressive order, from 0.
+        q: moving-average order, from 0.
+        trend: 'c' for a mean, 'n' for none.
+
+    Sequences of any length and number are pooled in one likelihood; missing entries are integrated out; inputs enter as a regression
+    with VARMA errors. The start is stationary, and so is the fitted process; its moving-average part is invertible.
+
+    Attributes after `fit`: ar (p, k, k), ma (q, k, k), mean (k,), intercept (k,) = (I − ΣΦᵢ) mean, input_weights (k, u), innovation_cov (k, k).
+    For k > 1 with p, q > 0 different parameters can give one process, so single coefficients may not be identified while the
+    likelihood and forecasts are (Lütkepohl 2005, §12.1).
+
+    Example:
+        >>> model = VARMA(p=1, q=1).fit(seqs)
+        >>> model.forecast(seqs, steps=4).mean.shape
+        (1, 4, 1)
+    """
+
+    kind = "varma"
+    options = {"p": checks.Integer(0, 100), "q": checks.Integer(0, 100), "trend": checks.Choice(("c", "n"))}
+
+    def __init__(self, p: int = 1, q: int = 0, trend: str = "c") -> None:
+        super().__init__(p=p, q=q, trend=trend)
+
+    @property
+    def label(self) -> str:
+        options = self._options
+        return f"p={options['p']}, q={options['q']}" + ("" if options["trend"] == "c" else ", trend='n'")
+
+    def fit(self, data: Any, max_iter: int = 500, tol: float = 1e-6, restarts: int = 2, seed: int | None = 0) -> Self:
+        """Exact maximum likelihood, in place.
+
+        Args:
+            data: sequences.
+            max_iter: quasi-Newton iterations of each search, from 1.
+            tol: largest gradient entry per step of the standardised data at convergence.
+            restarts: searches from perturbed starting values beside the three built-in ones (Hannan–Rissanen, pure AR, white noise); only
+                with q > 0, since a pure autoregression has a single maximum in practice.
+            seed: for the restarts.
+
+        Raises:
+            InputError: too few observations for the number of parameters, or a column without variation.
+        """
+        begun = time.perf_counter()
+        max_iter = checks.Integer(1).check("max_iter", max_iter)
+        restarts = checks.Integer(0, 1000).check("restarts", restarts)
+        tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
+        self._schema = None
+        seqs = self._receive(data)
+        scaled, scaling, input_scaling, shape = self._prepare(seqs)
+        found = self._search(scaled, shape, max_iter, tol, restarts, seed)
+        self._learn_schema(seqs)
+        par = algebra.make_invertible(algebra.unpack(found.point, shape, self._options["trend"]))
+        self._set_parameters(_in_original_units(par, scaling, input_scaling))
+        self.fit_result = self._result(seqs, found, begun)
+        return self
+
+    def _prepare(self, seqs: Sequences) -> tuple[Sequences, Scaling, Scaling, tuple[int, int, int, int]]:
+        p, q = self._options["p"], self._options["q"]
+        width = 0 if seqs.inputs is None else seqs.inputs.shape[1]
+        k = seqs.dim
+        free = k * k * (p + q) + k * (1 + width) + k * (k + 1) // 2
+        if seqs.n_observed <= free:
+            raise InputError(
+                f"VARMA(p={p}, q={q}) on {k} columns has {free} parameters but there are only {seqs.n_observed} observed entries; lower p or q"
+            )
+        for column, values in zip(seqs.columns, seqs.values.T, strict=True):
+            if not np.nanmax(values, initial=-np.inf) > np.nanmin(values, initial=np.inf):
+                raise InputError(f"column {column!r} does not vary; a VARMA needs variation: leave the column out")
+        scaled, scaling = standardise(seqs)
+        if self._options["trend"] == "n":
+            scaling = Scaling(np.zeros(k), scaling.scale)
+            scaled = scaling.apply(seqs)
+        inputs, input_scaling = _standardised_inputs(seqs, centre=self._options["trend"] == "c")
+        return scaled.replace(inputs=inputs), scaling, input_scaling, (k, p, q, width)
+
+    def _search(
+        self, scaled: Sequences, shape: tuple[int, int, int, int], max_iter: int, tol: float, restarts: int, seed: int | None
+    ) -> Maximum:
+        k, p, q, _ = shape
+        trend = self._options["trend"]
+
+        def objective(point: np.ndarray) -> tuple[float, np.ndarray] | None:
+            return algebra.objective_and_gradient(point, scaled, shape, trend)
+
+        first = algebra.start_parameters(scaled, p, q, trend)
+        starts = [algebra.pack(first, trend)]
+        if q:
+            plain = algebra.start_parameters(scaled, p, 0, trend)
+            starts.append(algebra.pack(VarmaParameters(plain.ar, np.zeros((q, k, k)), plain.mean, plain.weights, plain.cov), trend))
+            white = np.cov(np.nan_to_num(scaled.values), rowvar=False).reshape(k, k) + 1e-6 * np.eye(k)
+            starts.append(
+                algebra.pack(VarmaParameters(0 * first.ar, 0 * first.ma, first.mean, first.weights, white), trend)
+            )
+            rng = generator(seed)
+            starts += [starts[0] + 0.2 * rng.standard_normal(starts[0].size) for _ in range(restarts)]
+        starts = [start for start in starts if objective(start) is not None] or starts[-1:]
+        return maximise(objective, starts, scaled.rows, max_iter, tol)
+
+    def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
+        notes = []
+        process = float(np.abs(np.linalg.eigvals(self.system.A)).max())
+        if process > 0.999:
+            notes.append(f"the process has a root of modulus {process:.5f}, close to a unit root; consider differencing the data")
+        if self._options["q"] and self.memory().rate > 0.999:
+            notes.append("the moving-average part has a root on the unit circle at the maximum; its innovations are recovered only slowly")
+        steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+        log_prob = float(self.log_prob(seqs).sum())
+        details = {"gradient_norm": found.gradient_norm, "starts": list(found.others)}
+        return FitResult(found.outcome, log_prob, steps, found.trace, time.perf_counter() - begun, tuple(notes), details)
+
+    def _build_system(self) -> System:
+        par = self._parameters_in_letters()
+        sys = algebra.innovations_system(par)
+        if sys is None:
+            raise InputError("the autoregressive part is not stationary; refit the model")
+        return sys
+
+    def _parameters_in_letters(self) -> VarmaParameters:
+        own = self.parameters
+        return VarmaParameters(own["ar"], own["ma"], own["mean"], own["input_weights"], own["innovation_cov"])
+
+    @property
+    def ar(self) -> np.ndarray:
+        """(p, k, k) Φ₁ … Φₚ."""
+        return self.parameters["ar"]
+
+    @property
+    def ma(self) -> np.ndarray:
+        """(q, k, k) Θ₁ … Θ_q."""
+        return self.parameters["ma"]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(k,) the mean of y where the inputs are zero."""
+        return self.parameters["mean"]
+
+    @property
+    def intercept(self) -> np.ndarray:
+        """(k,) (I − Σ Φᵢ) mean."""
+        return self.mean - self.ar.sum(axis=0) @ self.mean
+
+    @property
+    def innovation_cov(self) -> np.ndarray:
+        """(k, k) Σ."""
+        return self.parameters["innovation_cov"]
+
+    @property
+    def n_parameters(self) -> int:
+        """Entries of Φ, Θ, the mean, D and the lower half of Σ."""
+        own = self.parameters
+        k = len(own["mean"])
+        means = k if self._options["trend"] == "c" else 0
+        return own["ar"].size + own["ma"].size + means + own["input_weights"].size + k * (k + 1) // 2
+
+
+def _standardised_inputs(seqs: Sequences, centre: bool) -> tuple[np.ndarray | None, Scaling]:
+    if seqs.inputs is None:
+        return None, Scaling(np.zeros(0), np.ones(0))
+    spread = seqs.inputs.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    mean = seqs.inputs.mean(axis=0) if centre else np.zeros(len(scale))
+    return (seqs.inputs - mean) / scale, Scaling(mean, scale)
+
+
+def _in_original_units(par: VarmaParameters, scaling: Scaling, inputs: Scaling) -> dict[str, np.ndarray]:
+    s = scaling.scale
+    weights = s[:, None] * par.weights / inputs.scale
+    return {
+        "ar": par.ar * s[:, None] / s,
+        "ma": par.ma * s[:, None] / s,
+        "mean": scaling.mean + s * par.mean - weights @ inputs.mean,
+        "input_weights": weights,
+        "innovation_cov": par.cov * np.outer(s, s),
+    }

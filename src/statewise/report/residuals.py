@@ -1,0 +1,177 @@
+"""Residual checks: what the winner's one-step predictions leave over, in numbers and in sentences.
+
+If a model is right, its standardised residuals are independent standard normal numbers. Three questions follow: is their size
+right, is any dependence left, is their shape normal?
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import chdtrc, ndtri
+
+from statewise.report.numbers import count, fixed, p_value
+
+ENOUGH = 8
+NEGLIGIBLE = 0.05
+NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class ResidualChecks:
+    """The checks of one column, all sequences pooled.
+
+    Attributes:
+        column: its name.
+        n: residuals that are numbers.
+        mean, sd: of the residuals; 0 and 1 if the model is right.
+        outside: share outside ±1.96; 0.05 if the model is right.
+        largest: the residual of the largest absolute value.
+        autocorrelation: (lags,) at lags 1, 2, …, see `autocorrelation`.
+        bound: 1.96/√n, which 95 % of the autocorrelations of white noise stay within.
+        portmanteau, portmanteau_lags, portmanteau_p: Ljung–Box statistic, its lags and its p value.
+        skewness, excess_kurtosis: third and fourth standardised moments; 0 and 0 for the normal law.
+        normality_p: p value of the Jarque–Bera test.
+        quantiles: (n,) sorted residuals; theoretical: (n,) the standard normal quantiles at (i − 0.5)/n.
+    """
+
+    column: str
+    n: int
+    mean: float
+    sd: float
+    outside: float
+    largest: float
+    autocorrelation: np.ndarray
+    bound: float
+    portmanteau: float
+    portmanteau_lags: int
+    portmanteau_p: float
+    skewness: float
+    excess_kurtosis: float
+    normality_p: float
+    quantiles: np.ndarray
+    theoretical: np.ndarray
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """What is seen in each picture: keys 'size', 'dependence', 'shape'."""
+        return {"size": _size(self), "dependence": _dependence(self), "shape": _shape(self)}
+
+
+def check_residuals(column: str, residuals: np.ndarray, lengths: np.ndarray, season: int = 1) -> ResidualChecks | None:
+    """The checks of one column's packed residuals (rows,), or None where fewer than 8 are numbers or all are equal.
+
+    The Ljung–Box test takes 10 lags, or two seasons where there is one, but at most n/5 (Hyndman & Athanasopoulos 2021, sec. 5.4).
+    """
+    known = residuals[np.isfinite(residuals)]
+    if known.size < ENOUGH or np.ptp(known) == 0:
+        return None
+    tested = max(1, min(10 if season <= 1 else 2 * season, known.size // 5, int(lengths.max()) - 1))
+    shown = max(tested, min(int(lengths.max()) - 1, max(24, 2 * season), known.size // 2))
+    acf, pairs = autocorrelation(residuals, lengths, shown)
+    statistic, p = ljung_box(acf[:tested], pairs[:tested], known.size)
+    centred = known - known.mean()
+    scale = math.sqrt(float(np.mean(centred**2)))
+    skewness = float(np.mean(centred**3)) / scale**3
+    excess = float(np.mean(centred**4)) / scale**4 - 3
+    return ResidualChecks(
+        column=column,
+        n=known.size,
+        mean=float(known.mean()),
+        sd=float(known.std(ddof=1)),
+        outside=float(np.mean(np.abs(known) > NORMAL_95)),
+        largest=float(known[np.abs(known).argmax()]),
+        autocorrelation=acf,
+        bound=NORMAL_95 / math.sqrt(known.size),
+        portmanteau=statistic,
+        portmanteau_lags=tested,
+        portmanteau_p=p,
+        skewness=skewness,
+        excess_kurtosis=excess,
+        normality_p=float(chdtrc(2, known.size / 6 * (skewness**2 + excess**2 / 4))),
+        quantiles=np.sort(known),
+        theoretical=ndtri((np.arange(1, known.size + 1) - 0.5) / known.size),
+    )
+
+
+def autocorrelation(residuals: np.ndarray, lengths: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """r[k] = Σ e[t] e[t+k] / Σ e[t]² for k = 1 … lags, with the pooled mean removed, and the number of pairs at each lag.
+
+    Only pairs inside one sequence count, and a pair with a missing member counts as zero (Parzen 1963). Returns two (lags,) arrays.
+    """
+    known = np.isfinite(residuals)
+    e = np.where(known, residuals - residuals[known].mean(), 0.0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    products, pairs = np.zeros(lags), np.zeros(lags)
+    for start, stop in itertools.pairwise(offsets):
+        part, have = e[start:stop], known[start:stop]
+        for k in range(1, min(lags, stop - start - 1) + 1):
+            products[k - 1] += part[:-k] @ part[k:]
+            pairs[k - 1] += np.count_nonzero(have[:-k] & have[k:])
+    return products / (e @ e), pairs
+
+
+def ljung_box(acf: np.ndarray, pairs: np.ndarray, n: int) -> tuple[float, float]:
+    """(Q, p): Q = n(n + 2) Σ r[k]²/pairs[k] against χ² with one degree of freedom a lag (Ljung & Box 1978, eq. 1.3).
+
+    `pairs` is n − k for one complete sequence. The degrees of freedom are not lowered for estimated parameters.
+    """
+    used = pairs > 0
+    statistic = float(n * (n + 2) * np.sum(acf[used] ** 2 / pairs[used]))
+    return statistic, float(chdtrc(int(used.sum()), statistic))
+
+
+def _size(checks: ResidualChecks) -> str:
+    error = NORMAL_95 / math.sqrt(checks.n)
+    centre = "centred" if abs(checks.mean) <= max(error * checks.sd, NEGLIGIBLE) else "not centred on 0"
+    allowance = max(error / math.sqrt(2), NEGLIGIBLE)
+    if checks.sd > 1 + allowance:
+        spread = "and wider than the model claims, so its intervals are too narrow"
+    elif checks.sd < 1 - allowance:
+        spread = "and narrower than the model claims, so its intervals are too wide"
+    else:
+        spread = "with the spread that the model claims"
+    return (
+        f"The {count(checks.n, 'standardised residual')} are {centre} (mean {fixed(checks.mean, 2)}) {spread} (standard deviation "
+        f"{fixed(checks.sd, 2)}, 1 if the model is right); {fixed(100 * checks.outside, 1)} % lie outside ±1.96, where 5 % are expected. "
+        f"The largest is {fixed(checks.largest, 1)}."
+    )
+
+
+def _dependence(checks: ResidualChecks) -> str:
+    size = np.abs(checks.autocorrelation)
+    lag = int(size.argmax()) + 1
+    outside = int(np.count_nonzero(size > checks.bound))
+    expected = 0.05 * len(size)
+    found = (
+        "The model leaves dependence that it could have used"
+        if checks.portmanteau_p < 0.05
+        else "No dependence over time is detected"
+    )
+    return (
+        f"{found}: Ljung–Box over {count(checks.portmanteau_lags, 'lag')} gives Q = {fixed(checks.portmanteau, 1)}, "
+        f"{p_value(checks.portmanteau_p)}. {outside} of {count(len(size), 'autocorrelation')} "
+        f"{'lies' if outside == 1 else 'lie'} outside ±1.96/√n = ±{fixed(checks.bound, 3)}, where about {expected:.2g} are expected by chance; "
+        f"the largest is {fixed(checks.autocorrelation[lag - 1], 2)} at lag {lag}."
+    )
+
+
+def _shape(checks: ResidualChecks) -> str:
+    if checks.normality_p >= 0.05:
+        found = "No departure from the normal law is detected"
+    elif max(abs(checks.skewness), abs(checks.excess_kurtosis)) < 4 * NEGLIGIBLE:
+        found = "The departure from the normal law is too small to matter"
+    elif checks.excess_kurtosis > abs(checks.skewness):
+        found = "The tails are heavier than the normal law's, so surprises are larger than the intervals suggest"
+    elif abs(checks.skewness) > 0.2:
+        side = "right" if checks.skewness > 0 else "left"
+        found = f"The residuals are skewed to the {side}, so the symmetric intervals fit one side better than the other"
+    else:
+        found = "The tails are lighter than the normal law's"
+    return (
+        f"{found}: skewness {fixed(checks.skewness, 2)}, excess kurtosis {fixed(checks.excess_kurtosis, 2)}, "
+        f"Jarque–Bera {p_value(checks.normality_p)}."
+    )

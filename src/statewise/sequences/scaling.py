@@ -1,0 +1,93 @@
+"""Scaling columns to mean 0 and standard deviation 1, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+from statewise.sequences.sequences import Sequences
+
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """z = (y − mean) / scale, column by column; inputs, times and labels are left alone.
+
+    Args:
+        mean: (p,) what is subtracted.
+        scale: (p,) positive numbers to divide by.
+
+    Raises:
+        InputError: naming the argument and the fix.
+
+    Example:
+        >>> seqs = Sequences.from_arrays([[1.0, 2.0, 3.0]])
+        >>> scaled, scaling = seqs.standardise()
+        >>> scaling.undo(scaled).values.ravel().tolist()
+        [1.0, 2.0, 3.0]
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def __post_init__(self) -> None:
+        mean = checks.array("mean", self.mean, (None,))
+        scale = checks.array("scale", self.scale, (len(mean),))
+        if not (scale > 0).all():
+            raise InputError(f"`scale` has the entry {scale[~(scale > 0)][0]:g}; pass positive numbers")
+        for name, value in (("mean", mean), ("scale", scale)):
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
+    def apply(self, seqs: Sequences) -> Sequences:
+        """The sequences in scaled units."""
+        return seqs.replace(values=(self._columns_of(seqs).values - self.mean) / self.scale)
+
+    def undo(self, seqs: Sequences) -> Sequences:
+        """The sequences back in original units; equal to what was scaled up to rounding of the last digit."""
+        return seqs.replace(values=self.undo_values(self._columns_of(seqs).values))
+
+    def undo_values(self, array: Any) -> np.ndarray:
+        """An array (..., p) of scaled values, such as means or quantiles, in original units."""
+        return np.asarray(array, dtype=np.float64) * self.scale + self.mean
+
+    def log_jacobian(self, seqs: Sequences) -> np.ndarray:
+        """(rows,) −Σ log scale over the observed entries of each row, so that log p(y) = log p(z) + log_jacobian."""
+        return -(~np.isnan(self._columns_of(seqs).values)).astype(np.float64) @ np.log(self.scale)
+
+    def _columns_of(self, seqs: Sequences) -> Sequences:
+        if seqs.dim != len(self.mean):
+            raise InputError(
+                f"the sequences have {seqs.dim} columns but the scaling has {len(self.mean)}; pass the same columns"
+            )
+        return seqs
+
+
+def standardise(seqs: Sequences) -> tuple[Sequences, Scaling]:
+    """The sequences with each column's mean 0 and standard deviation 1 over its observed entries, and the scaling that
+    undoes it.
+
+    The standard deviation is the population's (divided by the count). A column that is constant or has no observed
+    entry gets scale 1. Exact sums are not needed, overflow is avoided: each column is first divided by its largest
+    magnitude.
+    """
+    scaling = _standard(seqs.values)
+    return scaling.apply(seqs), scaling
+
+
+def _standard(values: np.ndarray) -> Scaling:
+    seen = ~np.isnan(values)
+    count = np.maximum(seen.sum(axis=0), 1)
+    largest = np.abs(np.where(seen, values, 0.0)).max(axis=0)
+    unit = np.where(largest > 0, largest, 1.0)
+    share = np.where(seen, values / unit, 0.0)
+    middle = share.sum(axis=0) / count
+    spread = np.sqrt((np.where(seen, share - middle, 0.0) ** 2).sum(axis=0) / count)
+    scale = unit * spread
+    varies = (spread > _ROUNDING) & (scale >= np.finfo(np.float64).tiny)
+    return Scaling(mean=unit * middle, scale=np.where(varies, scale, 1.0))
