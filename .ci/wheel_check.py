@@ -1,4 +1,4 @@
-"""Build a wheel and check that every file of the package is in it: `pip install .` must ship the data and the templates."""
+"""Build a wheel and check that every file of the package is in it: `pip install .` must ship data and templates."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Times of statewise beside other packages: ``python -m benchmarks [NAME …]``. A ratio is shown only where the results agree."""
+"""Times of statewise beside other packages: ``python -m benchmarks [NAME …]``. No ratio where the results disagree."""

@@ -1,4 +1,7 @@
-"""``python -m benchmarks [NAME …]``: check agreement, time, print a table, write a file. Exit code 1 where results disagree."""
+"""``python -m benchmarks [NAME …]``: check agreement, time, print a table, write a file.
+
+The exit code is 1 where results disagree.
+"""
 
 from __future__ import annotations
 

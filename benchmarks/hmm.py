@@ -25,7 +25,7 @@ def random_parameters(states: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def hmmlearn_model(given: dict[str, np.ndarray], **options: Any) -> Any:
-    """The same model in hmmlearn: scaling is its fast implementation, and without its hidden priors it is maximum likelihood."""
+    """The same model in hmmlearn, in its fast implementation and without its hidden priors: maximum likelihood."""
     from hmmlearn.hmm import GaussianHMM
 
     peer = GaussianHMM(

@@ -1,11 +1,10 @@
-"""The benchmarks: every workload agrees with its peer, and a disagreement shows no ratio. Oracle: the other packages."""
+"""The benchmarks: each workload agrees with its peer, and a disagreement shows no ratio. Oracle: the other packages."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-
 from benchmarks import __main__ as command
 from benchmarks import runner
 from benchmarks.registry import WORKLOADS

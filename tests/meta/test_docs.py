@@ -1,8 +1,9 @@
 """What the documentation shows is what happens.
 
 Every ```python block of a page runs, in order, in one namespace and an empty folder. A ```text block after
-``<!-- prints -->`` must be what the block above it printed, numbers within 1 %. A block after ``<!-- no-run: reason -->``
-is left out. Every option of ``statewise`` in a ```sh block must exist, and every relative link must lead somewhere.
+``<!-- prints -->`` must be what the block above it printed, numbers within 1 %. A block after
+``<!-- no-run: reason -->`` is left out. Every option of ``statewise`` in a ```sh block must exist, and every relative
+link must lead somewhere.
 """
 
 from __future__ import annotations

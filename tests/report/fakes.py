@@ -27,7 +27,9 @@ class Persistence(Density):
         super().__init__()
         self._label = label
         self._parameters = {"variance": np.ones(1)}
-        self.fit_result = FitResult(Outcome.MAX_ITER, -123.4, 50, np.array([-130.0, -123.4]), 0.5, ("a note of the fit",))
+        self.fit_result = FitResult(
+            Outcome.MAX_ITER, -123.4, 50, np.array([-130.0, -123.4]), 0.5, ("a note of the fit",)
+        )
 
     @property
     def name(self) -> str:
@@ -70,12 +72,21 @@ def _last(values: np.ndarray) -> np.ndarray:
     return np.array([column[np.isfinite(column)][-1] for column in values.T])
 
 
-def compared(seqs: Sequences, names: list[str], horizon: int = 6, windows: int = 3, failed: str | None = None) -> Comparison:
+def compared(
+    seqs: Sequences, names: list[str], horizon: int = 6, windows: int = 3, failed: str | None = None
+) -> Comparison:
     """A comparison whose scores are made up and whose forecasts are `persistence` with a spread that differs by model."""
     cuts = seqs.rolling(horizon, windows)
     forecasts = {
         name: tuple(
-            _window(cut.index, cut.past[[cut.past.ids.index(i) for i in cut.future.ids]], cut.future, cut.origins, horizon, j)
+            _window(
+                cut.index,
+                cut.past[[cut.past.ids.index(i) for i in cut.future.ids]],
+                cut.future,
+                cut.origins,
+                horizon,
+                j,
+            )
             for cut in cuts
         )
         for j, name in enumerate(names)
@@ -102,14 +113,25 @@ def compared(seqs: Sequences, names: list[str], horizon: int = 6, windows: int =
     if failed is not None:
         nan = float("nan")
         reason = "window 1: the sequences have 5 steps, too few for 12 parameters; pass a smaller `p`"
-        scores.append(Score(failed, "fake", False, nan, nan, nan, nan, {80: nan, 95: nan}, nan, 0, nan, nan, nan, None, reason))
+        scores.append(
+            Score(failed, "fake", False, nan, nan, nan, nan, {80: nan, 95: nan}, nan, 0, nan, nan, nan, None, reason)
+        )
     verdict = f"Use {names[0]}: −4.512 nats per step over {horizon} steps ahead, 0.300 ± 0.110 better than {names[1]} (Diebold–Mariano p = 0.2)."
     return Comparison(
-        tuple(scores), forecasts, horizon, windows, seqs.season or 1, seqs.columns, verdict, ("a note of the comparison",)
+        tuple(scores),
+        forecasts,
+        horizon,
+        windows,
+        seqs.season or 1,
+        seqs.columns,
+        verdict,
+        ("a note of the comparison",),
     )
 
 
-def _window(index: int, past: Sequences, future: Sequences, origins: np.ndarray, horizon: int, j: int) -> WindowForecast:
+def _window(
+    index: int, past: Sequences, future: Sequences, origins: np.ndarray, horizon: int, j: int
+) -> WindowForecast:
     actual = np.full((len(future), horizon, future.dim), np.nan)
     for i, values in enumerate(future.arrays()):
         actual[i, : len(values)] = values

@@ -21,12 +21,16 @@ def choose(folder: Path, overwrite: bool = False) -> Path:
     """`folder`, or folder-2, folder-3, … if it is taken and `overwrite` is off.
 
     Raises:
-        InputError: the place cannot hold a folder. It is asked before the long work, not after it.
+        InputError: the place cannot hold a run, or what would be overwritten is not one. Asked before the long work.
     """
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
             raise InputError(f"{str(part)!r} is a file; pass the name of a folder with --out")
-    if overwrite or not folder.exists():
+    if not folder.exists():
+        return folder
+    if overwrite:
+        if any(folder.iterdir()) and not (folder / "run.json").is_file():
+            raise InputError(f"{str(folder)!r} is not a run (it has no run.json), so it is not overwritten; choose another name")
         return folder
     number = 2
     while (numbered := folder.with_name(f"{folder.name}-{number}")).exists():

@@ -39,6 +39,10 @@ class Emission(abc.ABC):
             InputError: the family cannot be fitted to these values; the message names the column.
         """
 
+    @abc.abstractmethod
+    def replaced(self, parameters: Mapping[str, Any]) -> Self:
+        """The same laws with some parameters replaced, which are judged as in `given`."""
+
     @property
     @abc.abstractmethod
     def states(self) -> int:

@@ -74,6 +74,15 @@ class GaussianEmission(Emission):
     def prepared(self, values: np.ndarray, columns: Sequence[str] = ()) -> Self:
         return self._with(floor=self._min_variance * _fit_variance(values, columns))
 
+    def replaced(self, parameters: Mapping[str, Any]) -> Self:
+        if not parameters:
+            return self
+        options = {"covariance": self._covariance, "min_variance": self._min_variance}
+        judged = self.given(self.parameters | dict(parameters), self.states, **options)
+        if judged.dim != self.dim:
+            raise InputError(f"`means` has {judged.dim} columns but the data have {self.dim}; pass one for each")
+        return judged._with(floor=self._floor)
+
     def _with(self, **changes: Any) -> Self:
         fields = ("means", "covariances", "covariance", "min_variance", "floor", "held")
         return type(self)(**({name: getattr(self, f"_{name}") for name in fields} | changes))

@@ -1,19 +1,23 @@
-"""k-means with k-means++ seeds, for starting values: it need be good, not best."""
+"""k-means, for starting values: it need be good, not best."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 30
 
+def kmeans(
+    points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = 30, plus_plus: bool = True
+) -> np.ndarray:
+    """(count, p) centres of `points` (rows, p): seeds, then `rounds` of Lloyd's iterations.
 
-def kmeans(points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = _ROUNDS) -> np.ndarray:
-    """(count, p) centres of `points` (rows, p): seeds drawn with chance ∝ squared distance, then Lloyd's iterations.
-
-    A cluster that becomes empty keeps its centre. ``rounds=0`` returns the seeds. Seeds are distinct as long as there
-    are that many distinct points. Source: Arthur & Vassilvitskii, SODA (2007).
+    With `plus_plus` the seeds are drawn with chance ∝ squared distance (Arthur & Vassilvitskii, SODA (2007)) and are
+    distinct as long as there are that many distinct points; else they are points drawn at random. A cluster that
+    becomes empty keeps its centre.
     """
-    centres = _seeds(points, count, rng)
+    if plus_plus:
+        centres = _seeds(points, count, rng)
+    else:
+        centres = points[rng.choice(len(points), count, replace=len(points) < count)]
     labels = np.full(len(points), -1)
     for _ in range(rounds):
         before, labels = labels, nearest(points, centres)

@@ -147,6 +147,14 @@ def start_parameters(seqs: Sequences, p: int, q: int, trend: str) -> VarmaParame
     return VarmaParameters(ar, ma, mean, weights, cov)
 
 
+def random_parameters(near: VarmaParameters, rng: np.random.Generator) -> VarmaParameters:
+    """Random stationary and invertible Φ and Θ with the mean, D and Σ of `near`, to start a search far from it."""
+    k = len(near.mean)
+    ar = _inside(rng.standard_normal((len(near.ar), k, k)), rng.uniform(0.3, 0.95))
+    ma = -_inside(rng.standard_normal((len(near.ma), k, k)), rng.uniform(0.3, 0.95))
+    return VarmaParameters(ar, ma, near.mean, near.weights, near.cov)
+
+
 def _regress_all(
     series: list[np.ndarray], innovations: list[np.ndarray], p: int, q: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -53,15 +53,16 @@ class VARMA(LinearGaussian, Trainable):
         options = self._options
         return f"p={options['p']}, q={options['q']}" + ("" if options["trend"] == "c" else ", trend='n'")
 
-    def fit(self, data: Any, max_iter: int = 500, tol: float = 1e-6, restarts: int = 2, seed: int | None = 0) -> Self:
+    def fit(self, data: Any, max_iter: int = 500, tol: float = 1e-6, restarts: int = 4, seed: int | None = 0) -> Self:
         """Exact maximum likelihood, in place.
 
         Args:
             data: sequences.
             max_iter: quasi-Newton iterations of each search, from 1.
             tol: largest gradient entry per step of the standardised data at convergence.
-            restarts: searches from perturbed starting values beside the three built-in ones (Hannan–Rissanen, pure AR, white noise); only
-                with q > 0, since a pure autoregression has a single maximum in practice.
+            restarts: random searches beside those from Hannan–Rissanen, a pure autoregression and white noise. They are made only with
+                q > 0: a pure autoregression has a single maximum in practice. All maxima reached are in ``fit_result.details["starts"]``
+                (on the standardised scale), and a note says so when they disagree.
             seed: for the restarts.
 
         Raises:
@@ -119,7 +120,10 @@ class VARMA(LinearGaussian, Trainable):
                 algebra.pack(VarmaParameters(0 * first.ar, 0 * first.ma, first.mean, first.weights, white), trend)
             )
             rng = generator(seed)
-            starts += [starts[0] + 0.2 * rng.standard_normal(starts[0].size) for _ in range(restarts)]
+            for i in range(restarts):
+                near = starts[0] + 0.2 * rng.standard_normal(starts[0].size)
+                far = algebra.pack(algebra.random_parameters(first, rng), trend)
+                starts.append(far if i % 2 else near)
         starts = [start for start in starts if objective(start) is not None] or starts[-1:]
         return maximise(objective, starts, scaled.rows, max_iter, tol)
 
@@ -130,6 +134,11 @@ class VARMA(LinearGaussian, Trainable):
             notes.append(f"the process has a root of modulus {process:.5f}, close to a unit root; consider differencing the data")
         if self._options["q"] and self.memory().rate > 0.999:
             notes.append("the moving-average part has a root on the unit circle at the maximum; its innovations are recovered only slowly")
+        agreeing = sum(value > found.log_prob - 0.01 for value in found.others)
+        if agreeing < 2 < len(found.others):
+            notes.append(
+                f"the likelihood has several maxima: only {agreeing} of {len(found.others)} searches reached the best one; raise `restarts`"
+            )
         steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
         log_prob = float(self.log_prob(seqs).sum())
         details = {"gradient_norm": found.gradient_norm, "starts": list(found.others)}

@@ -128,7 +128,9 @@ def _sequence_legend(seqs: Sequences) -> list[tuple[str, str]]:
 def _ranking(comparison: Comparison) -> dict[str, Any]:
     table = ranking.ranking(comparison)
     return {
-        "remarks": [f"Every model was scored on the same {comparison.windows} windows of {comparison.horizon} steps; best log score first."],
+        "remarks": [
+            f"Every model was scored on the same {comparison.windows} windows of {comparison.horizon} steps; best log score first."
+        ],
         "table": table,
         "sentences": ranking.spoken(table),
         "legend": ranking.LEGEND,
@@ -185,7 +187,9 @@ def _future(seqs: Sequences, forecast: Forecast | None) -> dict[str, Any]:
 def _residuals(seqs: Sequences, comparison: Comparison, model: Density) -> dict[str, Any]:
     left = model.predict(seqs).residuals
     names = seqs.columns[: series.MAX_COLUMNS]
-    found = [residuals.check_residuals(name, left[:, k], seqs.lengths, comparison.season) for k, name in enumerate(names)]
+    found = [
+        residuals.check_residuals(name, left[:, k], seqs.lengths, comparison.season) for k, name in enumerate(names)
+    ]
     checks = [check for check in found if check is not None]
     skipped = [name for name, check in zip(names, found, strict=True) if check is None]
     remarks = ["One-step-ahead residuals, standardised: independent standard normal numbers if the model is right."]
@@ -218,14 +222,22 @@ def _captioned(panels: list[Panel], readings: list[str] | None = None, first: in
     """What the template needs of each panel."""
     said = readings or [""] * len(panels)
     return [
-        {"heading": panel.heading, "label": panel.label, "named": panel.heading != "y", "reading": text, "place": first + n}
+        {
+            "heading": panel.heading,
+            "label": panel.label,
+            "named": panel.heading != "y",
+            "reading": text,
+            "place": first + n,
+        }
         for n, (panel, text) in enumerate(zip(panels, said, strict=True))
     ]
 
 
 def _fan_legend(line: str, piece: Piece) -> list[tuple[str, str]]:
     levels = sorted(piece.ends)
-    bands = [("band" if level == levels[-1] else "band-inner", typographic(f"{level:g} % interval")) for level in levels]
+    bands = [
+        ("band" if level == levels[-1] else "band-inner", typographic(f"{level:g} % interval")) for level in levels
+    ]
     return [("line", line), ("forecast", "forecast (mean)"), *bands]
 
 
@@ -257,7 +269,9 @@ def _render(**context: Any) -> str:
         ]
     )
     template = _environment().get_template("page.html")
-    return template.render(policy=policy, css=Markup(_file("page.css")), plotly=Markup(plotly), script=Markup(script), **context)
+    return template.render(
+        policy=policy, css=Markup(_file("page.css")), plotly=Markup(plotly), script=Markup(script), **context
+    )
 
 
 @cache

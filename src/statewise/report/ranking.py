@@ -18,6 +18,7 @@ LEGEND = (
     "it should be near the level. Half-life: steps until half of an observation's influence on the prediction is gone. "
     "Fit: wall time of all fits."
 )
+_FIGURES = {"crps": 4, "rmse": 4, "mase": 3}
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ def ranking(comparison: Comparison) -> Ranking:
 
 def _columns(scored: list[Score], levels: list[float]) -> dict[str, tuple[str, Callable[[Score], str]]]:
     places = _places([score.log_score for score in scored])
-    metric = {key: _places([getattr(score, key) for score in scored]) for key in ("crps", "rmse", "mase")}
+    metric = {key: _places([getattr(score, key) for score in scored], figures) for key, figures in _FIGURES.items()}
     columns: dict[str, tuple[str, Callable[[Score], str]]] = {
         "log_score": ("log score", lambda score: fixed(score.log_score, places)),
         "difference": ("difference ± SE", lambda score: _difference(score, places)),
-        "p_value": ("p", lambda score: ABSENT if _leads(score) else p_value(score.p_value).removeprefix("p ").removeprefix("= ")),
+        "p_value": (
+            "p",
+            lambda score: ABSENT if _leads(score) else p_value(score.p_value).removeprefix("p ").removeprefix("= "),
+        ),
         "crps": ("CRPS", lambda score: fixed(score.crps, metric["crps"])),
         "rmse": ("RMSE", lambda score: fixed(score.rmse, metric["rmse"])),
         "mase": ("MASE", lambda score: fixed(score.mase, metric["mase"])),
@@ -127,10 +131,10 @@ def _sentence(row: Row, place: int) -> str:
     )
 
 
-def _places(values: list[float]) -> int:
-    """Decimals for one column: four figures of its smallest size, but of no size far below the middle one."""
+def _places(values: list[float], figures: int = 4) -> int:
+    """Decimals for one column: so many figures of its smallest size, but of no size far below the middle one."""
     sizes = np.abs([value for value in values if math.isfinite(value)])
-    return decimals(np.array([0.0, max(sizes.min(), np.median(sizes) / 30)])) if sizes.size else 3
+    return decimals(np.array([0.0, max(sizes.min(), np.median(sizes) / 30)]), figures) if sizes.size else 3
 
 
 def _leader(key: str, scored: list[Score]) -> str | None:

@@ -1,0 +1,95 @@
+"""Maximum likelihood for a Markov chain with any emission family: EM, and the choice among its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from statewise.emissions.base import Emission
+from statewise.fitting.em import EMResult, em
+from statewise.inference import discrete
+from statewise.inference.discrete import Chain, Smoothed
+
+_NO_COUNT = 1e-200
+
+
+@dataclass(frozen=True)
+class HiddenMarkov:
+    """All parameters of a hidden Markov model: the chain and the laws of what is seen."""
+
+    chain: Chain
+    emission: Emission
+
+    def reordered(self, order: np.ndarray) -> HiddenMarkov:
+        """The same model with state `order[k]` in place k."""
+        chain = Chain(self.chain.initial[order], self.chain.transition[np.ix_(order, order)])
+        return HiddenMarkov(chain, self.emission.reordered(order))
+
+    def sorted(self) -> HiddenMarkov:
+        """The same model with states by their mean in the first column, ties by the next ones."""
+        return self.reordered(np.lexsort(self.emission.means.T[::-1]))
+
+
+Run = EMResult[HiddenMarkov]
+
+
+def baum_welch(
+    start: HiddenMarkov,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    max_iter: int,
+    tol: float,
+    on_iteration: Callable[[], None] = lambda: None,
+) -> Run:
+    """EM for packed `values` (rows, p): expected counts from forward–backward, then their shares and the laws' M step.
+
+    Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
+    """
+
+    def e_step(model: HiddenMarkov) -> tuple[float, Smoothed]:
+        done = discrete.smooth(model.chain, model.emission.log_likelihood(values), lengths)
+        return done.log_prob, done
+
+    def m_step(model: HiddenMarkov, done: Smoothed) -> HiddenMarkov:
+        return HiddenMarkov(_shares(model.chain, done), model.emission.m_step(values, done.probs))
+
+    n_steps = observed_steps(values)
+    return em(start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, on_iteration=on_iteration)
+
+
+def observed_steps(values: np.ndarray) -> int:
+    """Rows with at least one observed entry."""
+    return int((~np.isnan(values)).any(axis=1).sum())
+
+
+def _shares(chain: Chain, done: Smoothed) -> Chain:
+    """Expected counts as probabilities; a state that is never left keeps its row."""
+    left = done.counts.sum(axis=1, keepdims=True)
+    seen = left > _NO_COUNT
+    transition = np.where(seen, done.counts / np.where(seen, left, 1.0), chain.transition)
+    return Chain(done.starts / done.starts.sum(), transition / transition.sum(axis=1, keepdims=True))
+
+
+def best(runs: Sequence[Run]) -> Run:
+    """The run with the highest likelihood among those that no safeguard holds up, if there is one.
+
+    A likelihood that rests on a safeguard, such as a floor under a variance, is as high as the safeguard is low, and
+    says nothing about the data.
+    """
+    return max(runs, key=lambda run: (np.isfinite(run.log_prob), not run.parameters.emission.notes, run.log_prob))
+
+
+def notes(runs: Sequence[Run], chosen: Run) -> tuple[str, ...]:
+    """What a careful user should know: safeguards in the run that was kept, runs set aside, runs that disagree."""
+    found = list(chosen.parameters.emission.notes)
+    held = [run for run in runs if run.parameters.emission.notes]
+    if held and not found:
+        found.append(f"{len(held)} of {len(runs)} starts ended in a state that collapsed onto few points; they were set aside")
+    free = [run.log_prob for run in runs if run not in held and np.isfinite(run.log_prob)]
+    if len(free) > 1 and max(free) - min(free) > 1.0:
+        gap = max(free) - min(free)
+        found.append(f"the starts ended up to {gap:.3g} nats apart and the best is kept; more restarts may find a better one")
+    return tuple(found)
