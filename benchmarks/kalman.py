@@ -60,7 +60,7 @@ def _workload(n: int, p: int, steps: int, name: str, what: str) -> Workload:
         unit="nats",
         tolerance=1e-6,
         steps=steps,
-        quick_steps=50,
+        quick_steps=min(steps, 50),
         build=lambda size: _log_likelihood(n, p, size),
         packages=("statsmodels",),
     )

@@ -26,7 +26,7 @@ def test_names_are_split_at_commas(text, wanted):
 
 @pytest.mark.parametrize("text", ["", ",", "y,,z", "y,", " "])
 def test_an_empty_name_is_refused_and_the_option_is_named(text):
-    with pytest.raises(InputError, match="--values is .* separated by commas"):
+    with pytest.raises(InputError, match=r"--values is .* separated by commas"):
         names("--values", text)
 
 

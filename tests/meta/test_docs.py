@@ -22,7 +22,7 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if path.is_file()
 )
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.M | re.S)
-_COMMENT = re.compile(r"<!--\s*(?P<text>.*?)\s*-->\s*\Z", re.S)
+_COMMENT = re.compile(r"<!--\s*(?P<text>(?:(?!-->).)*?)\s*-->\s*\Z", re.S)
 _NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -159,6 +159,8 @@ def test_the_runner_compares_what_is_printed():
         run_page(_PAGE.format("1.31"), "planted")
     with pytest.raises(AssertionError):
         run_page(_PAGE.replace("x is {}", "y is 1.234"), "planted")
+    with pytest.raises(AssertionError, match="line 23"):
+        run_page(_PAGE.format("1.234") + "\n\n" + _PAGE.replace("x is {}\n", ""), "a second, empty one")
 
 
 def test_the_runner_leaves_out_what_has_a_reason():

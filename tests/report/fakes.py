@@ -18,7 +18,7 @@ from statewise.sequences.sequences import Sequences
 
 
 class Persistence(Density):
-    """A random walk with unit variance: the forecast of every step is the last observed value, its variance the number of steps ahead."""
+    """A random walk: the forecast of every step is the last observed value, its variance grows with the steps ahead."""
 
     kind: ClassVar[str] = "persistence"
     options: ClassVar[dict[str, Any]] = {}
@@ -75,7 +75,7 @@ def _last(values: np.ndarray) -> np.ndarray:
 def compared(
     seqs: Sequences, names: list[str], horizon: int = 6, windows: int = 3, failed: str | None = None
 ) -> Comparison:
-    """A comparison whose scores are made up and whose forecasts are `persistence` with a spread that differs by model."""
+    """A comparison whose scores are made up and whose forecasts are `persistence` with a spread of each model's own."""
     cuts = seqs.rolling(horizon, windows)
     forecasts = {
         name: tuple(
@@ -116,7 +116,7 @@ def compared(
         scores.append(
             Score(failed, "fake", False, nan, nan, nan, nan, {80: nan, 95: nan}, nan, 0, nan, nan, nan, None, reason)
         )
-    verdict = f"Use {names[0]}: −4.512 nats per step over {horizon} steps ahead, 0.300 ± 0.110 better than {names[1]} (Diebold–Mariano p = 0.2)."
+    verdict = f"Use {names[0]}: −4.512 nats per step over {horizon} steps ahead, 0.300 ± 0.110 better than {names[1]}."
     return Comparison(
         tuple(scores),
         forecasts,

@@ -1,6 +1,7 @@
-"""Layer 8: the command line. Each command parses, calls, prints and chooses an exit code; the work is done further down.
+"""Layer 8: the command line. A command parses, calls, prints and chooses an exit code; the work is done further down.
 
-Exit codes: 0 done; 1 a bug in statewise; 2 wrong usage or input; 3 a numerical failure; 130 interrupted with Ctrl-C; 141 the reader of our output went away.
+Exit codes: 0 done; 1 a bug in statewise; 2 wrong usage or input; 3 a numerical failure; 130 interrupted with Ctrl-C;
+141 the reader of our output went away.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from statewise.cli.forecast import forecast
 
 app = typer.Typer(
     name="statewise",
-    help="State-space models, VARMA, hidden Markov models, RNNs, LSTMs and GRUs as one family: compare them on your sequences, and forecast.",
+    help="State-space models, VARMA, hidden Markov models, RNNs, LSTMs and GRUs as one family: "
+    "compare them on your sequences, and forecast.",
     epilog="Start with: statewise compare sunspots",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

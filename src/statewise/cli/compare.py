@@ -27,7 +27,10 @@ def compare(
     windows: Annotated[int, typer.Option(help="Origins of the backtest; every model is refitted at each.")] = 5,
     models: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Candidates: varma, structural, hmm, gru, lstm, rnn; those that suit the data unless given."),
+        typer.Option(
+            metavar="NAMES",
+            help="Candidates: varma, structural, hmm, gru, lstm, rnn; those that suit the data unless given.",
+        ),
     ] = None,
     level: options.Level = "80,95",
     seed: options.Seed = 0,
@@ -37,13 +40,15 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Compare models on your sequences, say which one to use, and write a run with its forecasts and a report."""
-    from statewise.cli import output, source as sources
+    from statewise.cli import output
+    from statewise.cli import source as sources
     from statewise.cli.folders import choose, run_name
 
-    reading = sources.Reading(options.names("--values", values), time, id, options.names("--inputs", inputs), sort, season)
+    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
     wanted, levels = options.names("--models", models), options.levels(level)
     title = sources.title(source)
-    folder = choose(out / run_name(name, title), overwrite)
+    folder = out / run_name(name, title)
+    choose(folder, overwrite)  # a wrong place is told at once, not after the work
     seqs = sources.load(source, reading)
     if not as_json:
         output.say(sources.describe(title, seqs), "")
@@ -69,6 +74,7 @@ def compare(
 
 def _show(result: JobResult) -> None:
     from statewise.cli import output
+    from statewise.report.facts import shell_line
     from statewise.report.text import comparison_table
 
     output.say(comparison_table(result.comparison), "", result.comparison.verdict, "")
@@ -81,20 +87,30 @@ def _show(result: JobResult) -> None:
     for note in (*result.comparison.notes, *result.notes):
         output.say(f"Note: {note}")
     written = ", ".join(sorted(f"{path.name}/" if path.is_dir() else path.name for path in result.folder.iterdir()))
-    output.say("", f"written to {result.folder}: {written}")
-    output.say(f"next: statewise forecast {result.folder} --steps {2 * result.comparison.horizon}")
+    output.say("", f"written to {result.folder}: {written}", wrap=False)
+    output.say(f"next: {shell_line(result.folder, 2 * result.comparison.horizon)}", wrap=False)
 
 
 def half_lives(memories: dict[str, Memory]) -> str:
     """One line: the half-life of every model's memory, in steps."""
     from statewise.report.numbers import number
 
-    return "Half-lives in steps: " + ", ".join(f"{name} {number(memory.half_life, 3)}" for name, memory in memories.items())
+    return "Half-lives in steps: " + ", ".join(
+        f"{name} {number(memory.half_life, 3)}" for name, memory in memories.items()
+    )
 
 
 def document(result: JobResult, title: str, seqs: Sequences) -> dict[str, Any]:
     """The result as one JSON document."""
     comparison = result.comparison
+    scores = [
+        vars(score)
+        | {
+            "coverage": {f"{level:g}": share for level, share in score.coverage.items()},
+            "memory": None if score.memory is None else vars(score.memory),
+        }
+        for score in comparison.scores
+    ]
     return {
         "title": title,
         "data": {
@@ -109,7 +125,7 @@ def document(result: JobResult, title: str, seqs: Sequences) -> dict[str, Any]:
         "windows": comparison.windows,
         "best": comparison.best.name,
         "verdict": comparison.verdict,
-        "models": [vars(score) | {"memory": None if score.memory is None else vars(score.memory)} for score in comparison.scores],
+        "models": scores,
         "memory": {name: vars(memory) for name, memory in result.memories.items()},
         "bridge": None if result.bridge is None else vars(result.bridge) | {"difference": result.bridge.difference},
         "notes": [*comparison.notes, *result.notes],

@@ -39,7 +39,9 @@ def _invoke(arguments: Sequence[str] | None) -> int:
 
     from statewise.cli.app import app
 
-    click_error = typer.BadParameter.mro()[2]  # ClickException; where it can be imported from depends on typer's version
+    click_error = typer.BadParameter.mro()[
+        2
+    ]  # ClickException; where it can be imported from depends on typer's version
     debug = os.environ.get("STATEWISE_DEBUG", "") not in ("", "0")
     _replace_unprintable()
     try:
@@ -83,7 +85,8 @@ def _report(error: Exception) -> int:
         complain(f"{where}{os.strerror(error.errno)}; check the path, its permissions and the free space")
         return USAGE
     complain(
-        f"{type(error).__name__}: {error} (a bug in statewise, not your mistake; set STATEWISE_DEBUG=1 and run again to see where)"
+        f"{type(error).__name__}: {error} (a bug in statewise, not your mistake; to see where, run again with "
+        "STATEWISE_DEBUG=1)"
     )
     return BUG
 

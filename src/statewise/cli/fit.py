@@ -24,7 +24,8 @@ def fit(
     source: options.Source,
     model: Annotated[str, typer.Option(metavar="KIND", help="varma, structural, hmm, rnn, gru, lstm, naive, …")],
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the model or of its fit, such as p=2; repeat for more.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the model or of its fit, such as p=2; repeat for more."),
     ] = None,
     values: options.Values = None,
     time: options.Time = None,
@@ -39,23 +40,42 @@ def fit(
     as_json: options.Json = False,
 ) -> None:
     """Fit one model to the sequences and save it."""
-    from statewise.cli import output, source as sources
-    from statewise.cli.folders import choose
-    from statewise.cli.job import run_fit
+    from statewise.cli import output
+    from statewise.cli import source as sources
+    from statewise.cli.folders import choose, run_name
 
-    wanted = build(model, option or [])
-    reading = sources.Reading(options.names("--values", values), time, id, options.names("--inputs", inputs), sort, season)
-    seqs = sources.load(source, reading)
+    chosen, arguments = build(model, option or [])
+    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
     title = sources.title(source)
-    folder = choose(Path("runs") / f"{title}-{model}" if out is None else out, overwrite)
+    folder = Path("runs") / run_name(None, f"{title}-{model}") if out is None else out
+    choose(folder, overwrite)  # a wrong place is told at once, not after the work
+    seqs = sources.load(source, reading)
     if not as_json:
         output.say(sources.describe(title, seqs), "")
-    fitted, arguments = wanted
-    result = run_fit(seqs, fitted, arguments, title=title, folder=folder)
+    from statewise.cli.job import run_fit
+
+    folder = run_fit(seqs, chosen, title=title, folder=folder, overwrite=overwrite, fit_options=arguments)
     if as_json:
-        output.say_json(result.to_dict())
-        return
-    output.say(fitted.summary(), "", f"written to {folder}", f"next: statewise forecast {folder} --steps 12")
+        output.say_json(document(chosen, title, folder))
+    else:
+        from statewise.report.facts import shell_line
+
+        output.say(chosen.summary(), "", f"written to {folder}", f"next: {shell_line(folder, 12)}", wrap=False)
+
+
+def document(model: Density, title: str, folder: Path) -> dict[str, Any]:
+    """The fit as one JSON document."""
+    fit = model.fit_result
+    return {
+        "title": title,
+        "model": model.name,
+        "kind": model.kind,
+        "options": model.get_params(),
+        "n_parameters": model.n_parameters,
+        "parameters": model.parameters,
+        "fit": None if fit is None else vars(fit) | {"outcome": fit.outcome.name, "reason": fit.reason},
+        "folder": str(folder),
+    }
 
 
 def build(kind: str, given: list[str]) -> tuple[Density, dict[str, Any]]:
@@ -65,7 +85,9 @@ def build(kind: str, given: list[str]) -> tuple[Density, dict[str, Any]]:
     known = sorted([*MODELS, *_CELLS])
     if kind not in known:
         near = difflib.get_close_matches(kind, known, n=1)
-        raise InputError(f"--model is {kind!r}; pass one of {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else ""))
+        raise InputError(
+            f"--model is {kind!r}; pass one of {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")
+        )
     cls: Any = model_class("recurrent" if kind in _CELLS else kind)
     chosen: dict[str, Any] = {"cell": kind} if kind in _CELLS else {}
     arguments: dict[str, Any] = {}

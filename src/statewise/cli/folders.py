@@ -30,7 +30,9 @@ def choose(folder: Path, overwrite: bool = False) -> Path:
         return folder
     if overwrite:
         if any(folder.iterdir()) and not (folder / "run.json").is_file():
-            raise InputError(f"{str(folder)!r} is not a run (it has no run.json), so it is not overwritten; choose another name")
+            raise InputError(
+                f"{str(folder)!r} is not a run (it has no run.json), so it is not overwritten; choose another name"
+            )
         return folder
     number = 2
     while (numbered := folder.with_name(f"{folder.name}-{number}")).exists():

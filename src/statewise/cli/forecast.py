@@ -31,10 +31,12 @@ def forecast(
     steps: Annotated[int, typer.Option(help="Steps ahead.")] = 12,
     level: options.Level = "80,95",
     data: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Forecast from the end of these sequences, not of the run's own.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="Forecast from the end of these sequences, not of the run's own."),
     ] = None,
     future: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The future values of the inputs, one row a step, for a model with inputs.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The future values of the inputs, one row a step, for a model with inputs."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the forecast to this csv file.")] = None,
     seed: options.Seed = 0,
@@ -48,9 +50,10 @@ def forecast(
 ) -> None:
     """Forecast the next steps, with intervals."""
     from statewise._core.files import write_atomically
-    from statewise.cli import output, source as sources
+    from statewise.cli import output
+    from statewise.cli import source as sources
 
-    reading = sources.Reading(options.names("--values", values), time, id, options.names("--inputs", inputs), sort, season)
+    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
     levels = options.levels(level)
     model, seqs = opened(run, data, reading)
     given = None if future is None else future_inputs(future, seqs, steps, id)
@@ -85,11 +88,15 @@ def opened(folder: Path, data: str | None, reading: Reading) -> tuple[Density, S
     if (folder / "model.json").is_file() and not (folder / "run.json").is_file():
         model, seqs = save.load(folder), None
         if data is None:
-            raise InputError(f"{folder} is a model without data; say with --data FILE from the end of what it should forecast")
+            raise InputError(
+                f"{folder} is a model without data; say with --data FILE from the end of what it should forecast"
+            )
     else:
         model, seqs = open_run(folder)
     if not isinstance(model, Density):
-        raise InputError(f"{folder} holds a {type(model).__name__}, which does not forecast; pass the run of another model")
+        raise InputError(
+            f"{folder} holds a {type(model).__name__}, which does not forecast; pass the run of another model"
+        )
     if data is not None:
         seqs = load(data, _with_columns(reading, model, data))
     return model, cast("Sequences", seqs)
@@ -97,7 +104,7 @@ def opened(folder: Path, data: str | None, reading: Reading) -> tuple[Density, S
 
 def _with_columns(reading: Reading, model: Density, data: str) -> Reading:
     """Where the user names no columns of a table, those that the model was fitted to."""
-    schema = model.schema
+    schema = model._schema
     if schema is None or not Path(data).is_file() or Path(data).suffix.lower() in _WHOLE:
         return reading
     return replace(
@@ -108,7 +115,7 @@ def _with_columns(reading: Reading, model: Density, data: str) -> Reading:
 
 
 def future_inputs(file: Path, seqs: Sequences, steps: int, id: str | None) -> np.ndarray:
-    """(N, steps, u) future inputs from a file with the columns of the inputs: one sequence for all, or one for each by id.
+    """(N, steps, u) future inputs from a file with the inputs' columns: one sequence for all, or one each by id.
 
     Raises:
         InputError: the model has no inputs, or the file has too few rows or lacks a sequence.
@@ -127,12 +134,14 @@ def future_inputs(file: Path, seqs: Sequences, steps: int, id: str | None) -> np
         if name not in tables:
             raise InputError(f"{file}: there are no future inputs for the sequence {name!r}; add its rows")
         if len(tables[name]) < steps:
-            raise InputError(f"{file}: there are {len(tables[name])} rows of future inputs but {steps} steps; add rows, or lower --steps")
+            raise InputError(
+                f"{file}: there are {len(tables[name])} rows of future inputs for {steps} steps; add rows or lower --steps"
+            )
     return np.stack([tables[name][:steps] for name in seqs.ids])
 
 
 def table(found: Forecast, seqs: Sequences) -> Table:
-    """The first rows of the forecast: place, mean and interval ends, with as many decimals as the data's spread asks for."""
+    """The first rows of the forecast: place, mean and interval ends, with the decimals that suit the data's spread."""
     from rich.table import Table
     from rich.text import Text
 
@@ -156,11 +165,16 @@ def table(found: Forecast, seqs: Sequences) -> Table:
 
 def document(run: Path, model: Density, found: Forecast, out: Path | None) -> dict[str, Any]:
     """The forecast as one JSON document: a row for each sequence, step and column."""
+    from statewise.report.numbers import moment
+
+    frame = found.to_frame()
+    if found.times is not None:
+        frame["time"] = [moment(time) for time in frame["time"].to_numpy()]
     return {
         "run": str(run),
         "model": model.name,
         "steps": found.steps,
         "level": found.level,
-        "forecast": found.to_frame().to_dict("records"),
+        "forecast": frame.to_dict("records"),
         "written": None if out is None else str(out),
     }

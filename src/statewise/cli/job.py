@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from statewise._core import checks
-from statewise._core.errors import InputError, StatewiseError
+from statewise._core.errors import InputError, StatewiseError, UnsupportedError
+from statewise._core.outcome import Outcome
 from statewise._core.progress import progress
-from statewise.cli.folders import choose
+from statewise.cli.folders import choose, run_name
+from statewise.conversion.graph import convert
 from statewise.evaluate.backtest import fit_clone
 from statewise.evaluate.candidates import candidates
 from statewise.evaluate.compare import compare
+from statewise.models.base import Density, Trainable
 from statewise.models.naive import Naive
-from statewise.report.run_folder import write_run
+from statewise.report.run_folder import write_fit, write_run
 from statewise.sequences.build import as_sequences
 from statewise.sequences.split import rolling
 
 if TYPE_CHECKING:
-    from statewise.models.base import Density
     from statewise.results.comparison import Comparison, Score
     from statewise.results.fit import Memory
     from statewise.sequences.sequences import Sequences as Data
+
+_UNUSABLE = (Outcome.NOT_FINITE, Outcome.NOT_POSITIVE_DEFINITE, Outcome.IMPOSSIBLE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class JobResult:
         folder: the run folder.
         comparison: the table, the verdict and the notes.
         model: the winner, refitted to all the data.
-        memories: the winner's memory after the refit, and every other model's at the last origin, by name in the order of the table.
+        memories: the winner's memory after the refit, and every other model's at the last origin, by name in the
+            order of the table.
         bridge: the best VARMA as a linear RNN, or None where there is none.
         notes: what a careful reader should know beyond the comparison's own notes.
     """
@@ -86,14 +91,14 @@ def run_compare(
     level: Any = (80, 95),
     seed: int | None = 0,
 ) -> JobResult:
-    """Backtest the candidates, refit the best one on all the data and write a run folder with model, forecasts and report.
+    """Backtest the candidates, refit the best one on all the data and write a run with model, forecasts and report.
 
     Args:
         data: sequences, or anything that `as_sequences` takes.
         title: a short name of the data, for the report.
-        folder: where the run goes; default ``runs/<title>``. If it is taken, the next of <folder>-2, <folder>-3, … is used.
+        folder: where the run goes; default ``runs/<title>``. If it is taken, the next of <folder>-2, <folder>-3, … is.
         overwrite: replace the run that is there instead.
-        models: names of candidates ('varma', 'structural', 'hmm', 'gru', 'lstm', 'rnn'); default those that suit the data.
+        models: names of candidates ('varma', 'structural', 'hmm', 'gru', 'lstm', 'rnn'); default those that suit.
         season: steps in a season; default the sequences' own.
         horizon: steps ahead in each window, and in the forecast that is written.
         windows: origins of the backtest.
@@ -113,7 +118,8 @@ def run_compare(
     seqs = as_sequences(data)
     if season is not None:
         seqs = seqs.replace(season=season)
-    target = choose(Path("runs") / title if folder is None else Path(folder), overwrite)
+    wanted = Path("runs") / run_name(None, title) if folder is None else Path(folder)
+    choose(wanted, overwrite)
     levels = checks.levels(level)
     past = rolling(seqs, horizon, windows)[0].past
     named = {model.name: model for model in candidates(past, names=models)}
@@ -127,10 +133,52 @@ def run_compare(
         advance(label="the exact bridge")
         bridge, notes = _bridge(comparison, named, winner, seqs, options)
         advance(label="writing the report")
+        said = notes if bridge is None else (f"{bridge}.", *notes)
         run = write_run(
-            target, title=title, seqs=seqs, comparison=comparison, model=winner, steps=horizon, level=levels, notes=notes
+            choose(wanted, overwrite),
+            title=title,
+            seqs=seqs,
+            comparison=comparison,
+            model=winner,
+            steps=horizon,
+            level=levels,
+            notes=said,
         )
     return JobResult(run.folder, comparison, winner, _memories(comparison, winner, seqs), bridge, notes)
+
+
+def run_fit(
+    data: Any,
+    model: Density,
+    *,
+    title: str,
+    folder: str | Path,
+    overwrite: bool = False,
+    fit_options: dict[str, Any] | None = None,
+) -> Path:
+    """Fit `model` in place and write a run of it that `statewise forecast` opens.
+
+    Args:
+        data: sequences, or anything that `as_sequences` takes.
+        model: a model that can be fitted.
+        title: a short name of the data.
+        folder: where the run goes. If it is taken, the next of <folder>-2, <folder>-3, … is used.
+        overwrite: replace the run that is there instead.
+        fit_options: arguments of the model's `fit`.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        NumericalError: the fit ended where nothing can be used; nothing is written.
+    """
+    seqs = as_sequences(data)
+    if not isinstance(model, Trainable):
+        raise UnsupportedError(f"{model.name} has no `fit`; choose another model")
+    model.fit(seqs, **(fit_options or {}))
+    if model.fit_result is not None and model.fit_result.outcome in _UNUSABLE:
+        model.fit_result.outcome.check()
+    return write_fit(choose(Path(folder), overwrite), title=title, seqs=seqs, model=model)
 
 
 def _prototype(score: Score, named: dict[str, Density], season: int) -> Density:
@@ -144,8 +192,6 @@ def _bridge(
     comparison: Comparison, named: dict[str, Density], winner: Density, seqs: Data, options: dict[str, Any]
 ) -> tuple[Bridge | None, tuple[str, ...]]:
     """The best VARMA, on all the data, beside the linear RNN that it is; and a note where that cannot be had."""
-    from statewise.conversion.graph import convert
-
     varmas = [score for score in comparison.scores if score.kind == "varma" and score.failure is None]
     if not varmas:
         return None, ()
@@ -153,6 +199,7 @@ def _bridge(
     try:
         varma = winner if name == comparison.best.name else fit_clone(named[name], seqs, options)
         rnn = convert(varma, to="rnn")
+        assert isinstance(rnn, Density)
         return Bridge(name, float(varma.log_prob(seqs).sum()), float(rnn.log_prob(seqs).sum())), ()
     except StatewiseError as error:
         return None, (f"{name} has no linear RNN beside it here: {error}",)

@@ -12,14 +12,19 @@ from statewise._core.errors import InputError
 _READING = "Reading a file"
 
 Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="An embedded data set (see `statewise datasets`) or a file: csv, parquet, npz, txt.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="An embedded data set (see `statewise datasets`) or a file: csv, parquet, npz, txt."
+    ),
 ]
 Values = Annotated[
-    str | None, typer.Option(metavar="COLUMNS", help="The columns to model, such as gdp,cons.", rich_help_panel=_READING)
+    str | None,
+    typer.Option(metavar="COLUMNS", help="The columns to model, such as gdp,cons.", rich_help_panel=_READING),
 ]
 Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of times.", rich_help_panel=_READING)]
 Id = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="The column that says which sequence a row is of.", rich_help_panel=_READING)
+    str | None,
+    typer.Option(metavar="COLUMN", help="The column that says which sequence a row is of.", rich_help_panel=_READING),
 ]
 Inputs = Annotated[
     str | None, typer.Option(metavar="COLUMNS", help="Columns that are given, not modelled.", rich_help_panel=_READING)
@@ -27,12 +32,16 @@ Inputs = Annotated[
 Sort = Annotated[bool, typer.Option("--sort", help="Sort the rows by time first.", rich_help_panel=_READING)]
 Season = Annotated[
     int | None,
-    typer.Option(metavar="STEPS", help="Steps in a season, such as 12 for months; guessed from the times if it can be."),
+    typer.Option(
+        metavar="STEPS", help="Steps in a season, such as 12 for months; guessed from the times if it can be."
+    ),
 ]
 Level = Annotated[str, typer.Option(metavar="PERCENT", help="Levels of the intervals, in per cent.")]
 Seed = Annotated[int, typer.Option(help="Makes random starts reproducible.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run of the same name instead of taking the next number.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a run of the same name instead of taking the next number.")
+]
 
 
 def names(option: str, text: str | None) -> list[str] | None:

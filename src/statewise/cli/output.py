@@ -8,34 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from statewise.cli.exits import BROKEN_PIPE
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PIPE_WIDTH = 120
 
 
-def say(*parts: RenderableType, widen: bool = True) -> None:
+def say(*parts: RenderableType, wrap: bool = True, widen: bool = True) -> None:
     """Print results on stdout: text as it is (no markup), tables at the terminal's width.
 
-    Where stdout is no terminal there is no width to respect: at least 120 columns, and more where a table needs them to
-    be whole (``widen=False`` keeps to 120 and lets its text wrap).
+    Text is wrapped at words unless ``wrap=False``, which keeps a command in one piece. Where stdout is no terminal,
+    lines have 120 columns, and a table has as many as it needs to be whole (``widen=False``: it wraps its cells).
     """
     console = _console(stderr=False)
     try:
         for part in parts:
+            soft = isinstance(part, str) and not wrap
             if console.file.isatty():
-                console.print(part, soft_wrap=isinstance(part, str))
+                console.print(part, soft_wrap=soft)
             else:
-                _print_wide(console, part, widen)
+                _print_free(console, part, soft, widen and not isinstance(part, str))
     except BrokenPipeError:
-        raise typer.Exit(141) from None
+        raise typer.Exit(BROKEN_PIPE) from None
 
 
-def _print_wide(console: Console, part: RenderableType, widen: bool) -> None:
+def _print_free(console: Console, part: RenderableType, soft: bool, widen: bool) -> None:
     """Print where no terminal sets a width, without the spaces that fill a line up."""
     console.width = max(PIPE_WIDTH, _needed(console, part) if widen else 0)
     with console.capture() as captured:
-        console.print(part, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=soft)
     console.file.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
     console.file.flush()
 
@@ -58,7 +61,7 @@ def say_json(document: Any) -> None:
         sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        raise typer.Exit(141) from None
+        raise typer.Exit(BROKEN_PIPE) from None
 
 
 def _console(stderr: bool) -> Console:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from statewise._core.errors import InputError
+from statewise.cli.options import names
 
 if TYPE_CHECKING:
     from statewise.sequences.sequences import Sequences
@@ -24,9 +25,16 @@ class Reading:
     sort: bool = False
     season: int | None = None
 
+    @classmethod
+    def parsed(
+        cls, values: str | None, time: str | None, id: str | None, inputs: str | None, sort: bool, season: int | None
+    ) -> Reading:
+        """From the texts of the options."""
+        return cls(names("--values", values), time, id, names("--inputs", inputs), sort, season)
+
 
 def load(source: str, reading: Reading) -> Sequences:
-    """The sequences of an embedded data set or of a file; a data set's name wins over a file of that name (write ./name for the file).
+    """The sequences of an embedded data set or of a file; for a file that has the name of a data set, write ./name.
 
     Raises:
         InputError: there is neither, or an option does not apply.
@@ -61,7 +69,9 @@ def _embedded(name: str, reading: Reading) -> Sequences:
     foreign = {"--time": reading.time, "--id": reading.id, "--inputs": reading.inputs, "--sort": reading.sort or None}
     given = [option for option, value in foreign.items() if value is not None]
     if given:
-        raise InputError(f"{given[0]} is for files, and {name!r} is an embedded data set; leave it out, or pass ./{name} for a file")
+        raise InputError(
+            f"{given[0]} is for files, and {name!r} is an embedded data set; leave it out, or pass ./{name} for a file"
+        )
     seqs = datasets.load(name)
     if reading.values is not None:
         missing = [column for column in reading.values if column not in seqs.columns]
@@ -78,11 +88,13 @@ def title(source: str) -> str:
 
 
 def describe(name: str, seqs: Sequences) -> str:
-    """One line about the data: how many sequences, steps and columns, from when to when, what is missing, the season."""
-    from statewise.report.numbers import moment
+    """One line about the data: sequences, steps, columns, from when to when, what is missing, the season."""
+    import numpy as np
+
+    from statewise.report import series
 
     shortest, longest = int(seqs.lengths.min()), int(seqs.lengths.max())
-    steps = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
+    steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
     shown = ", ".join(seqs.columns[:6]) + (f" and {seqs.dim - 6} more" if seqs.dim > 6 else "")
     parts = [
         "1 sequence" if len(seqs) == 1 else f"{len(seqs)} sequences",
@@ -90,7 +102,8 @@ def describe(name: str, seqs: Sequences) -> str:
         f"{'column' if seqs.dim == 1 else 'columns'} {shown}",
     ]
     if seqs.times is not None:
-        parts.append(f"{moment(seqs.times.min())} to {moment(seqs.times.max())}")
+        first, last = series.texts(seqs, np.array([seqs.times.min(), seqs.times.max()]))
+        parts.append(f"{first} to {last}")
     if seqs.inputs is not None:
         parts.append(f"given {', '.join(seqs.input_columns)}")
     if seqs.n_missing:

@@ -43,7 +43,9 @@ BRIDGES = (
     Bridge("naive", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("structural", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("varma", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
-    Bridge("state-space", "rnn", True, "log-likelihood and forecasts", f"{_HERE}.state_space_to_rnn:state_space_to_rnn"),
+    Bridge(
+        "state-space", "rnn", True, "log-likelihood and forecasts", f"{_HERE}.state_space_to_rnn:state_space_to_rnn"
+    ),
 )
 
 

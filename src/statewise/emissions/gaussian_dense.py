@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT, Estimate
-from statewise.kernels import _threads, gaussian
+from statewise.kernels import _chunks, gaussian
 
-_CHUNKS = 16
 
 
 def patterns(values: np.ndarray) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
@@ -63,7 +62,7 @@ def _complete_rows(values: np.ndarray, means: np.ndarray, covariances: np.ndarra
     def work(chunk: int, first: int, last: int) -> None:
         gaussian.whitened_table(values, m, whitener, constant, np.empty(K), first, last, table)
 
-    _threads.share(work, _threads.even(len(values), _CHUNKS), float(values.size * K * (p + 1)))
+    _chunks.share(work, _chunks.by_row(len(values)), float(values.size * K * (p + 1)))
     return table
 
 
@@ -84,7 +83,7 @@ def _complete_moments(
     values: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, o: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     K, p = means.shape
-    bounds = _threads.even(len(values), _CHUNKS)
+    bounds = _chunks.by_row(len(values))
     chunks = len(bounds) - 1
     s0, s1, s2 = np.zeros((chunks, K)), np.zeros((chunks, p, K)), np.zeros((chunks, p, p, K))
     m = np.ascontiguousarray(means.T)
@@ -92,7 +91,7 @@ def _complete_moments(
     def work(c: int, first: int, last: int) -> None:
         gaussian.full_moments(values, weights, m, first, last, s0[c], s1[c], s2[c])
 
-    _threads.share(work, bounds, 2.0 * values.size * K * (p + 1))
+    _chunks.share(work, bounds, 2.0 * values.size * K * (p + 1))
     lower = np.moveaxis(s2.sum(axis=0), -1, 0)
     return s0.sum(axis=0), s1.sum(axis=0).T, lower + np.swapaxes(np.tril(lower, -1), 1, 2)
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statewise.kernels import _threads, gaussian
+from statewise.kernels import _chunks, gaussian
 
-_CHUNKS = 16
 NO_WEIGHT = 1e-200  # a state with less weight than this keeps its law
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """Means (K, p), covariances in their natural shape, and the states whose covariance met the floor."""
 
@@ -34,13 +33,13 @@ def log_likelihood(values: np.ndarray, means: np.ndarray, variances: np.ndarray)
     def work(chunk: int, first: int, last: int) -> None:
         gaussian.diagonal_table(values, m, precision, constant, first, last, table)
 
-    _threads.share(work, _threads.even(len(values), _CHUNKS), 2.0 * values.size * len(means))
+    _chunks.share(work, _chunks.by_row(len(values)), 2.0 * values.size * len(means))
     return table
 
 
 def moments(values: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Σ w, Σ w (y − c) and Σ w (y − c)² over the observed entries, each (K, p), for centres c (K, p)."""
-    bounds = _threads.even(len(values), _CHUNKS)
+    bounds = _chunks.by_row(len(values))
     K, p = centres.shape
     sums = np.zeros((3, len(bounds) - 1, p, K))
     c = np.ascontiguousarray(centres.T)
@@ -48,7 +47,7 @@ def moments(values: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> tup
     def work(chunk: int, first: int, last: int) -> None:
         gaussian.diagonal_moments(values, weights, c, first, last, sums[0, chunk], sums[1, chunk], sums[2, chunk])
 
-    _threads.share(work, bounds, 6.0 * values.size * K)
+    _chunks.share(work, bounds, 6.0 * values.size * K)
     s0, s1, s2 = sums.sum(axis=1)
     return s0.T, s1.T, s2.T
 

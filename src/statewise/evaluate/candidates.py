@@ -8,7 +8,6 @@ import numpy as np
 
 from statewise._core import checks
 from statewise.models.base import Density
-from statewise.models.registry import model_class
 from statewise.sequences.sequences import Sequences
 
 NAMES = ("varma", "structural", "hmm", "gru", "lstm", "rnn")
@@ -32,16 +31,20 @@ def candidates(past: Sequences, season: int | None = None, names: Sequence[str] 
 
 def _models(name: str, past: Sequences, season: int | None) -> list[Density]:
     if name == "varma":
-        varma = model_class("varma")
-        order = autoregressive_order(past)
-        return [varma(p=order, q=0), varma(p=2, q=1)]  # type: ignore[call-arg,list-item]  # the registry is untyped by design
+        from statewise.models.varma import VARMA
+
+        return [VARMA(p=autoregressive_order(past)), VARMA(p=2, q=1)]
     if name == "structural":
-        seasonal = season if season is not None and season >= 2 else None
-        return [model_class("structural")(level=True, trend=True, seasonal=seasonal)]  # type: ignore[call-arg,list-item]
+        from statewise.models.structural import Structural
+
+        return [Structural(trend=True, seasonal=season if season is not None and season >= 2 else None)]
     if name == "hmm":
-        covariance = "full" if past.dim > 1 else "diag"
-        return [model_class("hmm")(states=4, covariance=covariance)]  # type: ignore[call-arg,list-item]
-    return [model_class("recurrent")(cell=name, hidden=32)]  # type: ignore[call-arg,list-item]
+        from statewise.models.hmm import HMM
+
+        return [HMM(states=4, covariance="full" if past.dim > 1 else "diag")]
+    from statewise.models.recurrent import Recurrent
+
+    return [Recurrent(cell=name, hidden=32)]
 
 
 def autoregressive_order(past: Sequences, max_order: int = _MAX_ORDER) -> int:

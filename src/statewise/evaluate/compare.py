@@ -109,9 +109,13 @@ def _named(models: Any, refit: bool) -> dict[str, Density]:
     named: dict[str, Density] = {}
     for given, model in pairs:
         if not isinstance(model, Density):
-            raise InputError(f"`models` holds {checks.shown(model)}; pass models that give a density, such as VARMA or HMM")
+            raise InputError(
+                f"`models` holds {checks.shown(model)}; pass models that give a density, such as VARMA or HMM"
+            )
         if refit and not isinstance(model, Trainable):
-            raise InputError(f"{model.name} has no `fit`; compare it with refit=False, or pass a model that can be fitted")
+            raise InputError(
+                f"{model.name} has no `fit`; compare it with refit=False, or pass a model that can be fitted"
+            )
         if not refit and not model.is_fitted:
             raise NotFittedError(f"{model.name} is not fitted and refit=False; fit it first, or leave refit=True")
         name = given or model.name
@@ -130,7 +134,9 @@ def _options_for(name: str, model: Density, given: Mapping[str, Mapping[str, Any
 def _notes(seqs: Sequences, season: int | None, refit: bool) -> list[str]:
     notes = []
     if season is None:
-        notes.append("no season is known, so the seasonal naive forecast is the naive one; pass `season` if there is one")
+        notes.append(
+            "no season is known, so the seasonal naive forecast is the naive one; pass `season` if there is one"
+        )
     if not refit:
         notes.append(
             "refit=False: the models were used as given and may have been fitted to the very steps that they are scored on; their scores "
@@ -187,7 +193,9 @@ def _failed(name: str, model: Density, is_baseline: bool, failure: str, levels: 
 
 def _ranked(scores: list[Score], forecasts: Mapping[str, tuple[WindowForecast, ...]], horizon: int) -> list[Score]:
     """Best log score first, each with its distance from the best; failures last."""
-    scored = sorted((s for s in scores if s.failure is None and not math.isnan(s.log_score)), key=lambda s: -s.log_score)
+    scored = sorted(
+        (s for s in scores if s.failure is None and not math.isnan(s.log_score)), key=lambda s: -s.log_score
+    )
     rest = [s for s in scores if s not in scored]
     if not scored:
         return rest
@@ -196,9 +204,7 @@ def _ranked(scores: list[Score], forecasts: Mapping[str, tuple[WindowForecast, .
     for score in scored[1:]:
         gaps = best - _series(forecasts[score.name])
         test = metrics.diebold_mariano(gaps[np.isfinite(gaps)], horizon - 1)
-        ranked.append(
-            dataclasses.replace(score, difference=test.mean, difference_se=test.se, p_value=test.p_value)
-        )
+        ranked.append(dataclasses.replace(score, difference=test.mean, difference_se=test.se, p_value=test.p_value))
     return ranked + rest
 
 

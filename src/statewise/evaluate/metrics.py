@@ -55,15 +55,15 @@ def diebold_mariano(differences: np.ndarray, lags: int) -> Difference:
     with n − 1 degrees of freedom. Sources: Diebold & Mariano, J. Business & Economic Statistics 13 (1995); Newey & West,
     Econometrica 55 (1987). Fewer than two differences have no standard error (inf).
     """
-    d = np.asarray(differences, dtype=float)
+    d = np.asarray(differences, dtype=np.float64)
     n = len(d)
     mean = float(d.mean()) if n else math.nan
     if n < 2:
         return Difference(mean, math.inf, 1.0)
     centred = d - mean
-    variance = centred @ centred / n
+    variance = float(centred @ centred) / n
     for lag in range(1, min(lags, n - 1) + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * (centred[lag:] @ centred[:-lag]) / n
+        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / n
     se = math.sqrt(max(variance, 0.0) / (n - 1))
     if se == 0.0:
         return Difference(mean, 0.0, 1.0 if mean == 0.0 else 0.0)

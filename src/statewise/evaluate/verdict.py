@@ -34,7 +34,9 @@ def _lead(best: Score, rival: Score) -> str:
         return gap
     simpler = min((best, rival), key=lambda score: score.n_parameters)
     if simpler is rival:
-        return gap + f", which is within the noise: {rival.name} with its {rival.n_parameters} parameters will do as well"
+        return (
+            gap + f", which is within the noise: {rival.name} with its {rival.n_parameters} parameters will do as well"
+        )
     return gap + ", which is within the noise"
 
 

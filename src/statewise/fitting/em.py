@@ -21,7 +21,7 @@ S = TypeVar("S")
 _ROUNDING = 1e-9  # a fall of the log-likelihood by this share of its size is rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EMResult(Generic[P]):
     """Where EM ended.
 

@@ -15,7 +15,7 @@ from statewise.inference.discrete import Chain, Smoothed
 _NO_COUNT = 1e-200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HiddenMarkov:
     """All parameters of a hidden Markov model: the chain and the laws of what is seen."""
 
@@ -85,11 +85,11 @@ def best(runs: Sequence[Run]) -> Run:
 def notes(runs: Sequence[Run], chosen: Run) -> tuple[str, ...]:
     """What a careful user should know: safeguards in the run that was kept, runs set aside, runs that disagree."""
     found = list(chosen.parameters.emission.notes)
-    held = [run for run in runs if run.parameters.emission.notes]
-    if held and not found:
-        found.append(f"{len(held)} of {len(runs)} starts ended in a state that collapsed onto few points; they were set aside")
-    free = [run.log_prob for run in runs if run not in held and np.isfinite(run.log_prob)]
-    if len(free) > 1 and max(free) - min(free) > 1.0:
-        gap = max(free) - min(free)
-        found.append(f"the starts ended up to {gap:.3g} nats apart and the best is kept; more restarts may find a better one")
+    held = [bool(run.parameters.emission.notes) for run in runs]
+    if any(held) and not found:
+        found.append(f"{sum(held)} of {len(runs)} starts ended in a state collapsed onto few points and were set aside")
+    ends = [run.log_prob for run, is_held in zip(runs, held, strict=True) if np.isfinite(run.log_prob) and not is_held]
+    if len(ends) > 1 and max(ends) - min(ends) > 1.0:
+        gap = max(ends) - min(ends)
+        found.append(f"the starts ended up to {gap:.3g} nats apart; the best is kept, more restarts may find a better one")
     return tuple(found)

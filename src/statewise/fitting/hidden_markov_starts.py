@@ -13,6 +13,8 @@ from statewise.fitting.kmeans import kmeans, nearest
 from statewise.inference.discrete import Chain
 
 _ROWS = 20_000  # rows that clusters are sought in: more would cost time and give the same ones
+_LLOYD = 30
+_REACH = 5  # rows to either side that a stretch takes in
 
 
 def start(
@@ -20,42 +22,70 @@ def start(
     values: np.ndarray,
     lengths: np.ndarray,
     given: Mapping[str, np.ndarray],
+    kind: str,
+    number: int,
     rng: np.random.Generator,
-    *,
-    rounds: int,
-    plus_plus: bool,
 ) -> HiddenMarkov:
-    """A model in which each row belongs to the nearest of K centres.
+    """A model in which each row belongs to the nearest of K centres, by one M step from those labels.
 
-    Distances are between standardised columns, a missing entry counting as the mean. Each transition between the labels
-    is counted once more than it occurs, so that none is ruled out.
+    Each transition between labels is counted once more than it occurs, so that none is ruled out. States come in the
+    order of their means.
 
     Args:
         pooled: the emission family with one law for all data; says K.
         values, lengths: packed rows.
         given: parameters that replace what is found here; given means are the centres.
+        kind: 'kmeans' or 'random'. With 'kmeans', start 0 clusters the rows; start 1 the level and spread of the
+            stretch around each row, which finds regimes that differ in volatility alone; later ones take turns with
+            k-means++ seeds as centres. With 'random' the centres are rows drawn at random.
+        number: of the start, from 0.
         rng: for the centres.
-        rounds, plus_plus: see `kmeans`.
     """
     seen = ~np.isnan(values).all(axis=1)
     centre, unit = pooled.means[0], np.sqrt(pooled.variances[0])
-    points = np.nan_to_num((values[seen] - centre) / unit)
+    points = np.nan_to_num((values - centre) / unit)
     laws = pooled.replaced({name: given[name] for name in pooled.parameter_names if name in given})
     if "means" in given:
         centres = (laws.means - centre) / unit
     else:
-        few = points if len(points) <= _ROWS else points[rng.choice(len(points), _ROWS, replace=False)]
-        centres = kmeans(few, pooled.states, rng, rounds=rounds, plus_plus=plus_plus)
-        centres = centres[np.lexsort(centres.T[::-1])]
-    labels = np.full(len(values), -1)
-    labels[seen] = nearest(points, centres)
+        if kind == "kmeans" and number % 2:
+            points = _stretches(points, lengths)
+        few = np.flatnonzero(seen)
+        few = few if len(few) <= _ROWS else rng.choice(few, _ROWS, replace=False)
+        rounds = _LLOYD if kind == "kmeans" and number < 2 else 0
+        centres = kmeans(points[few], pooled.states, rng, rounds=rounds, plus_plus=kind == "kmeans")
+    labels = np.where(seen, nearest(points, centres), -1)
     weights = (labels[:, None] == np.arange(pooled.states)).astype(np.float64)
-    found = pooled.m_step(values, weights)
+    found = HiddenMarkov(_chain(labels, lengths, pooled.states), pooled.m_step(values, weights))
+    found = found if "means" in given else found.sorted()
+    chain = Chain(
+        given.get("initial_probs", found.chain.initial), given.get("transition_probs", found.chain.transition)
+    )
     kept = {name: value for name, value in laws.parameters.items() if name in given}
-    return HiddenMarkov(_chain(labels, lengths, pooled.states, given), found.replaced(kept))
+    return HiddenMarkov(chain, found.emission.replaced(kept))
 
 
-def _chain(labels: np.ndarray, lengths: np.ndarray, states: int, given: Mapping[str, np.ndarray]) -> Chain:
+def _stretches(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(rows, 2p) mean of the rows around each row, and log mean distance from it; standardised columns."""
+    level = _moving_mean(points, lengths)
+    spread = np.log(_moving_mean(np.abs(points - level), lengths) + 1e-3)
+    both = np.concatenate([level, spread], axis=1)
+    both -= both.mean(axis=0)
+    sd = both.std(axis=0)
+    return both / np.where(sd > 0, sd, 1.0)
+
+
+def _moving_mean(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Mean over the rows within reach of each row in its own sequence."""
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    here = np.arange(len(points))
+    first = np.maximum(here - _REACH, ends - np.repeat(lengths, lengths))
+    last = np.minimum(here + _REACH + 1, ends)
+    sums = np.concatenate([np.zeros((1, points.shape[1])), np.cumsum(points, axis=0)])
+    return (sums[last] - sums[first]) / (last - first)[:, None]
+
+
+def _chain(labels: np.ndarray, lengths: np.ndarray, states: int) -> Chain:
     """Shares of the labels' first states and transitions, every count raised by one; label −1 is unknown."""
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     known = (labels[:-1] >= 0) & (labels[1:] >= 0)
@@ -64,10 +94,7 @@ def _chain(labels: np.ndarray, lengths: np.ndarray, states: int, given: Mapping[
     np.add.at(counts, (labels[:-1][known], labels[1:][known]), 1.0)
     first_labels = labels[firsts]
     starts = 1.0 + np.bincount(first_labels[first_labels >= 0], minlength=states)
-    return Chain(
-        given.get("initial_probs", starts / starts.sum()),
-        given.get("transition_probs", counts / counts.sum(axis=1, keepdims=True)),
-    )
+    return Chain(starts / starts.sum(), counts / counts.sum(axis=1, keepdims=True))
 
 
 def require_distinct(values: np.ndarray, states: int) -> None:

@@ -20,14 +20,13 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
-from statewise.kernels import _threads
+from statewise.kernels import _chunks
 from statewise.kernels import hmm as kernel
 
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
-_CHUNKS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chain:
     """A Markov chain on K states: `initial` (K,) law of the first state, `transition` (K, K) with rows that sum to 1."""
 
@@ -49,7 +48,7 @@ class Chain:
         return _log(self.transition)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Discrete:
     """What every result says of its sequences: `codes` (N,) of the kernel."""
 
@@ -66,7 +65,7 @@ class _Discrete:
         return Outcome.IMPOSSIBLE if len(self.impossible) else Outcome.CLOSED_FORM
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Filtered(_Discrete):
     """State probabilities given the past and present.
 
@@ -81,7 +80,7 @@ class Filtered(_Discrete):
     predicted: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Smoothed(_Discrete):
     """State probabilities given the whole sequence, and the expected counts that EM needs.
 
@@ -103,7 +102,7 @@ class Smoothed(_Discrete):
         return float(self.steps.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Path(_Discrete):
     """The most probable path of each sequence: `states` (rows,) and its log probability jointly with the data (N,)."""
 
@@ -125,7 +124,7 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
     table, offsets = _checked(chain, table, lengths)
     done = _forward(chain, table, lengths, keep=True)
-    bounds = _threads.split(offsets, _CHUNKS)
+    bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
     fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
     smoothed = done.predicted  # the kernel reads each prediction just before it writes the smoothed row there
@@ -133,7 +132,7 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     def work(chunk: int, first: int, last: int) -> None:
         kernel.backward(*fixed, first, last, done.codes, done.probs, done.predicted, smoothed, counts[chunk])
 
-    _threads.share(work, bounds, _cost(table))
+    _chunks.share(work, bounds, _cost(table))
     return Smoothed(done.codes, done.steps, smoothed, counts.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0))
 
 
@@ -147,7 +146,7 @@ def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
     def work(chunk: int, first: int, last: int) -> None:
         kernel.viterbi(*fixed, first, last, states, log_prob, codes)
 
-    _threads.share(work, _threads.split(offsets, _CHUNKS), _cost(table))
+    _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     _refuse_invalid(codes)
     return Path(codes, states, log_prob)
 
@@ -197,7 +196,7 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
     def work(chunk: int, first: int, last: int) -> None:
         kernel.forward(*fixed, first, last, sparse, keep, steps, probs, predicted, codes)
 
-    _threads.share(work, _threads.split(offsets, _CHUNKS), _cost(table))
+    _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     _refuse_invalid(codes)
     return Filtered(codes, steps, probs, predicted)
 
@@ -208,14 +207,18 @@ def _checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.n
     if table.ndim != 2 or table.shape[1] != chain.states:
         raise InputError(f"`table` has shape {table.shape}; pass one column for each of the {chain.states} states")
     if offsets[-1] != len(table):
-        raise InputError(f"`lengths` sums to {offsets[-1]} but `table` has {len(table)} rows; pass lengths that sum to that")
+        raise InputError(
+            f"`lengths` sums to {offsets[-1]} but `table` has {len(table)} rows; pass lengths that sum to that"
+        )
     return table, offsets
 
 
 def _refuse_invalid(codes: np.ndarray) -> None:
     if (codes == kernel.INVALID).any():
         which = int(np.flatnonzero(codes == kernel.INVALID)[0])
-        raise InputError(f"`table` has a NaN or +inf in sequence {which}; log-likelihoods are finite, or −inf for impossible")
+        raise InputError(
+            f"`table` has a NaN or +inf in sequence {which}; log-likelihoods are finite, or −inf for impossible"
+        )
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
@@ -242,4 +245,3 @@ def _rate(value: float) -> float:
     if value < 1e-12:
         return 0.0
     return 1.0 if value > 1 - 1e-14 else value
-

@@ -97,9 +97,7 @@ class Filtering:
     diffuse_next: np.ndarray
 
 
-def stationary_start(
-    A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray] | None:
+def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean (I − A)⁻¹ b and covariance P = A P A' + Q of the stationary law; None if A has a root on or outside the unit circle."""
     n = A.shape[0]
     if n and np.abs(np.linalg.eigvals(A)).max() >= 1.0:
@@ -167,7 +165,7 @@ class _Backward:
     cov: np.ndarray
     r: np.ndarray
     N: np.ndarray
-    sums: tuple[np.ndarray, ...]
+    sums: list[np.ndarray]
     errors: np.ndarray
     status: np.ndarray
 
@@ -179,20 +177,20 @@ def _backward(sys: System, seqs: Sequences, past: Filtering, states: bool, gradi
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
     errors = np.zeros((rows if gradient else 0, p))
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
-    shares: list[tuple[np.ndarray, ...]] = []
+    shares: list[list[np.ndarray]] = []
     y, _ = _offsets(sys, seqs)
     offsets = seqs.offsets
 
     def work(first: int, last: int) -> None:
-        sums = tuple(np.zeros(shape) for shape in shapes)
+        gA, gC, gQ, gR, gS, gb = sums = [np.zeros(shape) for shape in shapes]
         shares.append(sums)
         smoother.backward_packed(
             first, last, y, offsets, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, r, N,
-            states, mean, cov, gradient, *sums, errors, status,
+            states, mean, cov, gradient, gA, gC, gQ, gR, gS, gb, errors, status,
         )  # fmt: skip
 
     over_sequences(work, offsets, 4 * n * n)
-    total = tuple(np.sum(parts, axis=0) for parts in zip(*shares, strict=True))
+    total = [np.sum(parts, axis=0) for parts in zip(*shares, strict=True)]
     return _Backward(mean, cov, r, N, total, errors, status)
 
 
@@ -312,36 +310,35 @@ def sample(
 def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The steady gain K = (A P C' + S) F⁻¹, the innovation covariance F and the state covariance P, by iterating the filter's own recursion.
 
-    A diffuse part starts as a large finite covariance, which is forgotten by the time the gain is steady.
+    A diffuse part starts as a large finite covariance, which is forgotten by the time the gain is steady. With a root of A − K C on the
+    unit circle the recursion settles like 1/t only, and the last of `max_iter` iterates is returned.
     """
-    P = sys.P0 + 1e6 * float(np.abs(sys.Q).max() + np.abs(sys.R).max()) * sys.Pinf
-    K = np.zeros((sys.n, sys.p))
-    F = sys.R
-    for _ in range(max_iter):
-        F = sys.C @ P @ sys.C.T + sys.R
-        K = np.linalg.solve(F.T, (sys.A @ P @ sys.C.T + sys.S).T).T
-        closed = sys.A - K @ sys.C
-        following = closed @ P @ closed.T + sys.Q - K @ sys.S.T - sys.S @ K.T + K @ sys.R @ K.T
-        following = (following + following.T) / 2
-        if np.abs(following - P).max() <= 1e-12 * max(np.abs(P).max(), 1e-300):
-            return K, F, following
-        P = following
+    scale = max(float(np.abs(part).max(initial=0.0)) for part in (sys.P0, sys.Q))
+    P = sys.P0 + 1e6 * max(scale, float(np.abs(sys.R).max())) * sys.Pinf
+    kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, 1e-14 * scale, max_iter)
+    F = sys.C @ P @ sys.C.T + sys.R
+    K = np.linalg.lstsq(F, (sys.A @ P @ sys.C.T + sys.S).T, rcond=1e-14)[0].T
     return K, F, P
 
 
 def memory(sys: System) -> Memory:
     """Half-lives from the spectral radii of A − K C (the predictor) and A (the process)."""
     K, _, _ = predictor_gain(sys)
-    rate = _snapped(float(np.abs(np.linalg.eigvals(sys.A - K @ sys.C)).max(initial=0.0)))
-    process = _snapped(float(np.abs(np.linalg.eigvals(sys.A)).max(initial=0.0)))
+    rate, process = spectral_radius(sys.A - K @ sys.C), spectral_radius(sys.A)
     return Memory(half_life(rate), rate, "eigenvalues", half_life(process))
 
 
-def _snapped(rate: float) -> float:
-    """Roots within rounding of 0 or 1 (defective eigenvalues are off by a root of eps) are taken as 0 or 1."""
-    if rate < 1e-4:
+def spectral_radius(matrix: np.ndarray) -> float:
+    """Largest modulus of an eigenvalue, with rounding undone where it would mislead.
+
+    A nilpotent matrix (a memory that ends after a few steps) has radius 0, although its computed eigenvalues are off by a root of
+    eps; a radius within 1e-7 of 1 is a unit root.
+    """
+    n = len(matrix)
+    if not n or np.abs(np.linalg.matrix_power(matrix, n)).max() <= 1e-13 * max(1.0, float(np.abs(matrix).max())):
         return 0.0
-    return 1.0 if rate > 1 - 1e-7 else rate
+    radius = float(np.abs(np.linalg.eigvals(matrix)).max())
+    return 1.0 if abs(radius - 1.0) < 1e-7 else radius
 
 
 def _offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
@@ -363,4 +360,3 @@ def _square_root(cov: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(cov)
     kept = values > 1e-14 * max(values[-1], 0.0)
     return np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept]))
-

@@ -170,9 +170,7 @@ def _regress_all(
     return ar, ma, cov + 1e-6 * np.trace(cov) / k * np.eye(k) + 1e-12 * np.eye(k)
 
 
-def _regress(
-    series: list[np.ndarray], innovations: list[np.ndarray], p: int, q: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _regress(series: list[np.ndarray], innovations: list[np.ndarray], p: int, q: int) -> tuple[np.ndarray, np.ndarray]:
     """Least squares of y on p of its own lags and q lags of the innovations."""
     k = series[0].shape[1]
     columns = [

@@ -15,18 +15,18 @@ _LEAST_WORK = 200_000  # steps × states² below which a second thread costs mor
 def over_sequences(work: Callable[[int, int], None], offsets: np.ndarray, cost_per_step: int) -> None:
     """Call ``work(first, last)`` so that all sequences are covered, split by length over the cores where it pays."""
     count = len(offsets) - 1
-    shards = min(_threads(), count, 1 + int(offsets[-1]) * cost_per_step // _LEAST_WORK)
+    shards = min(thread_count(), count, 1 + int(offsets[-1]) * cost_per_step // _LEAST_WORK)
     if shards == 1:
         work(0, count)
         return
     targets = offsets[-1] * np.arange(1, shards) / shards
     cuts = [0, *np.searchsorted(offsets, targets).tolist(), count]
-    jobs = [_pool().submit(work, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    jobs = [pool().submit(work, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
     for job in jobs:
         job.result()
 
 
-def _threads() -> int:
+def thread_count() -> int:
     """Threads to use: ``STATEWISE_THREADS``, or the cores that this process may run on."""
     given = os.environ.get("STATEWISE_THREADS", "")
     if given.isdigit() and int(given) > 0:
@@ -35,5 +35,9 @@ def _threads() -> int:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=64, thread_name_prefix="statewise")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork: the child needs a new pool

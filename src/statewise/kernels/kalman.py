@@ -209,7 +209,27 @@ def _move(Ab, G, offset, t, ys, k, cross, m, moved):
 
 
 @jit
-def _filter_one(y, start, stop, offset, A, C, Q, R, S, m, P, Pinf, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred):
+def _filter_one(
+    y,
+    start,
+    stop,
+    offset,
+    A,
+    C,
+    Q,
+    R,
+    S,
+    m,
+    P,
+    Pinf,
+    log_prob,
+    store,
+    mean_pred,
+    cov_pred,
+    mean_filt,
+    cov_filt,
+    diffuse_pred,
+):
     """Filter rows start to stop; m, P, Pinf hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
     p, n = y.shape[1], A.shape[0]
     cross, diffuse = _any_nonzero(S), _still_diffuse(Pinf)
@@ -243,7 +263,29 @@ def _filter_one(y, start, stop, offset, A, C, Q, R, S, m, P, Pinf, log_prob, sto
 
 
 @jit
-def filter_packed(first, last, y, offsets, offset, A, C, Q, R, S, m, P, Pinf, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, status):
+def filter_packed(
+    first,
+    last,
+    y,
+    offsets,
+    offset,
+    A,
+    C,
+    Q,
+    R,
+    S,
+    m,
+    P,
+    Pinf,
+    log_prob,
+    store,
+    mean_pred,
+    cov_pred,
+    mean_filt,
+    cov_filt,
+    diffuse_pred,
+    status,
+):
     """Filter the packed sequences `first` to `last` (exclusive), so that threads can share the work.
 
     Args:
@@ -261,6 +303,36 @@ def filter_packed(first, last, y, offsets, offset, A, C, Q, R, S, m, P, Pinf, lo
             y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], Pinf[i], log_prob,
             store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred,
         )  # fmt: skip
+
+
+@jit
+def steady_covariance(A, C, Q, R, S, P, tolerance, max_iter):
+    """Iterate P to the steady covariance of the prediction for complete data, in place, until no entry moves by more than `tolerance`.
+
+    Returns the number of iterations, `max_iter` if it had not settled by then.
+    """
+    p, n = C.shape
+    cross = _any_nonzero(S)
+    seen, low, D, Cs = np.arange(p), np.zeros((p, p)), np.zeros(p), np.zeros((p, n))
+    G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
+    gain, unused, m = np.empty(n), np.empty(n), np.zeros(n)
+    work, nothing, before = np.empty((n, n)), np.zeros((n, n)), np.empty((n, n))
+    _decorrelate(C, R, S, seen, p, low, D, Cs, G, cross)
+    _transition(A, Q, Cs, G, D, p if cross else 0, Ab, Qb)
+    for count in range(max_iter):
+        for a in range(n):
+            for b in range(n):
+                before[a, b] = P[a, b]
+        for i in range(p):
+            _update(Cs[i], D[i], 0.0, m, P, nothing, False, gain, unused)
+        _sandwich(Ab, P, Qb, work, P)
+        change = 0.0
+        for a in range(n):
+            for b in range(n):
+                change = max(change, abs(P[a, b] - before[a, b]))
+        if change <= tolerance:
+            return count
+    return max_iter
 
 
 @jit

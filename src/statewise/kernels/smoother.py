@@ -119,7 +119,30 @@ def _multiply(X, Y, out):
 
 
 @jit
-def _backward_one(y, start, stop, A, C, R, S, mean_pred, cov_pred, r, N, with_states, mean, cov, with_gradient, gA, gC, gQ, gR, gS, gb, errors):
+def _backward_one(
+    y,
+    start,
+    stop,
+    A,
+    C,
+    R,
+    S,
+    mean_pred,
+    cov_pred,
+    r,
+    N,
+    with_states,
+    mean,
+    cov,
+    with_gradient,
+    gA,
+    gC,
+    gQ,
+    gR,
+    gS,
+    gb,
+    errors,
+):
     """Rows stop − 1 down to start; leaves r₀ and N₀ in r and N. Returns 0, or 2 if an innovation covariance is singular."""
     p, n = y.shape[1], A.shape[0]
     seen = np.empty(p, np.int64)
@@ -183,7 +206,32 @@ def _backward_one(y, start, stop, A, C, R, S, mean_pred, cov_pred, r, N, with_st
 
 
 @jit
-def backward_packed(first, last, y, offsets, A, C, R, S, mean_pred, cov_pred, r, N, with_states, mean, cov, with_gradient, gA, gC, gQ, gR, gS, gb, errors, status):
+def backward_packed(
+    first,
+    last,
+    y,
+    offsets,
+    A,
+    C,
+    R,
+    S,
+    mean_pred,
+    cov_pred,
+    r,
+    N,
+    with_states,
+    mean,
+    cov,
+    with_gradient,
+    gA,
+    gC,
+    gQ,
+    gR,
+    gS,
+    gb,
+    errors,
+    status,
+):
     """The backward pass over the packed sequences `first` to `last` (exclusive).
 
     Args:

@@ -166,7 +166,9 @@ class Density(Model):
             return None
         wanted = f"({count}, {steps}, {len(names)}) or ({steps}, {len(names)})"
         if given is None:
-            raise InputError(f"the model has the inputs {', '.join(names)}; pass their values as `inputs` of shape {wanted}")
+            raise InputError(
+                f"the model has the inputs {', '.join(names)}; pass their values as `inputs` of shape {wanted}"
+            )
         table = np.asarray(given)
         if table.ndim == 1 and len(names) == 1:
             table = table[:, None]

@@ -30,8 +30,6 @@ from statewise.results.states import Decoded, DiscreteStates
 from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
-_LLOYD = 30
-
 
 @dataclass(frozen=True)
 class _Parameter:
@@ -124,7 +122,9 @@ class HMM(Density, Trainable, HasDiscreteStates):
                 given[name] = checks.probabilities(name, given[name], shape)
         for name in self._family.parameter_names:
             if name in given and len(given[name]) != K and not (name == "covariances" and self._is_tied):
-                raise InputError(f"`{name}` has {len(given[name])} entries but `states` is {K}; pass one for each state")
+                raise InputError(
+                    f"`{name}` has {len(given[name])} entries but `states` is {K}; pass one for each state"
+                )
         if all(name in given for name in ("initial_probs", "transition_probs", *self._family.parameter_names)):
             self._take(self._assembled(given))
 
@@ -185,7 +185,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
     def n_parameters(self) -> int:
         """K − 1 for π, K (K − 1) for P, and the emissions'."""
         K = self._options["states"]
-        
+
         _ = self.parameters
         assert self._model is not None
         return K * K - 1 + self._model.emission.n_parameters
@@ -195,7 +195,9 @@ class HMM(Density, Trainable, HasDiscreteStates):
         options = self._options
         changed = {"emission": "gaussian", "covariance": "diag"}
         shown = [f"states={options['states']}"]
-        return ", ".join(shown + [f"{name}={options[name]!r}" for name, usual in changed.items() if options[name] != usual])
+        return ", ".join(
+            shown + [f"{name}={options[name]!r}" for name, usual in changed.items() if options[name] != usual]
+        )
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 
@@ -214,8 +216,8 @@ class HMM(Density, Trainable, HasDiscreteStates):
             data: sequences; all of them are pooled in one likelihood.
             max_iter: EM iterations from each start, from 1.
             tol: nats per step of data; an iteration that gains less ends the run.
-            init: 'kmeans' (clusters of rows; the first start from finished clusters, further ones from k-means++ seeds),
-                'random' (rows drawn at random as centres), or 'current' (the parameters that the model has; one start).
+            init: 'kmeans' (clusters of rows, clusters of the level and spread around rows, then k-means++ seeds), 'random'
+                (rows drawn at random as centres), or 'current' (the parameters that the model has; one start).
                 Parameters given to the constructor replace what a start would guess.
             restarts: number of starts, from 1; the best end is kept. A run in which a state collapsed onto the variance
                 floor is kept only if all did, since its likelihood is as high as the floor is low.
@@ -268,10 +270,8 @@ class HMM(Density, Trainable, HasDiscreteStates):
         pooled = self._family.pooled(seqs.values, self._options["states"], seqs.columns, **self._emission_options)
         # With given means nothing is left to chance.
         for number in range(1 if "means" in self._given else restarts):
-            yield partial(
-                start, pooled, seqs.values, seqs.lengths, self._given, generator(child_seed(seed, number)),
-                rounds=_LLOYD if init == "kmeans" and number == 0 else 0, plus_plus=init == "kmeans",
-            )  # fmt: skip
+            rng = generator(child_seed(seed, number))
+            yield partial(start, pooled, seqs.values, seqs.lengths, self._given, init, number, rng)
 
     # --- verbs --------------------------------------------------------------------------------------------------------
 

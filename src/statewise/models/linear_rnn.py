@@ -10,7 +10,7 @@ import torch
 from statewise._core import checks
 from statewise._core.errors import InputError, UnsupportedError
 from statewise._core.seed import generator
-from statewise.inference.linear_gaussian import System
+from statewise.inference.linear_gaussian import System, spectral_radius
 from statewise.models.base import Density
 from statewise.nn.linear_rnn import LinearRNNModule
 from statewise.results.fit import Memory, half_life
@@ -164,8 +164,7 @@ class LinearRNN(Density):
         """Half-lives from the eigenvalues of the recurrent weight A − K C and of A; `data` is not needed."""
         own = self._weights()
         A, C, K = own["transition"], own["observation"], own["gain"][-1]
-        rate = float(np.abs(np.linalg.eigvals(A - K @ C)).max(initial=0.0))
-        process = float(np.abs(np.linalg.eigvals(A)).max(initial=0.0))
+        rate, process = spectral_radius(A - K @ C), spectral_radius(A)
         return Memory(half_life(rate), rate, "eigenvalues", half_life(process))
 
     def _tensors(self, seqs: Sequences) -> list[tuple[Tensor, Tensor | None]]:
@@ -176,7 +175,9 @@ class LinearRNN(Density):
                 "state-space form instead: convert(model, to='state-space')"
             )
         if seqs.dim != self.module.observation.shape[0]:
-            raise InputError(f"the sequences have {seqs.dim} columns but the network predicts {self.module.observation.shape[0]}")
+            raise InputError(
+                f"the sequences have {seqs.dim} columns but the network predicts {self.module.observation.shape[0]}"
+            )
         values = [torch.tensor(y)[None] for y in seqs.arrays()]
         if seqs.inputs is None:
             return [(y, None) for y in values]

@@ -65,14 +65,18 @@ class Naive(LinearGaussian, Trainable):
         cov = _nearest_covariance(filled.T @ filled / pairs)
         if not (np.diag(cov) > 0).all():
             flat = seqs.columns[int(np.argmin(np.diag(cov)))]
-            raise InputError(f"column {flat!r} repeats itself exactly every {season} steps; there is no noise to estimate: leave it out")
+            raise InputError(
+                f"column {flat!r} repeats itself exactly every {season} steps; there is no noise to estimate: leave it out"
+            )
         self._learn_schema(seqs)
         self._set_parameters({"innovation_cov": cov, "start": np.zeros(season * seqs.dim)})
         last = run_filter(self.system, seqs[:1], store=False)
         self._set_parameters({"innovation_cov": cov, "start": last.mean_next[0]})
         steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
         log_prob = float(self.log_prob(seqs).sum())
-        self.fit_result = FitResult(Outcome.CLOSED_FORM, log_prob, steps, np.array([log_prob]), time.perf_counter() - begun)
+        self.fit_result = FitResult(
+            Outcome.CLOSED_FORM, log_prob, steps, np.array([log_prob]), time.perf_counter() - begun
+        )
         return self
 
     def _future_inputs(self, given: Any, count: int, steps: int) -> None:

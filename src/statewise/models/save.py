@@ -47,20 +47,21 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         arrays["fit:trace"] = model.fit_result.trace
     blob = to_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = hashlib.sha256(blob).hexdigest()
-    record = {
+    file = f"arrays-{digest[:16]}.safetensors"
+    record: dict[str, Any] = {
         "format": FORMAT,
         "statewise": __version__,
         "kind": model.kind,
         "options": options,
         "schema": model._schema,
         "fit": _fit_record(model.fit_result),
-        "arrays": {"file": f"arrays-{digest[:16]}.safetensors", "sha256": digest},
+        "arrays": {"file": file, "sha256": digest},
     }
     record["sha256"] = _digest(record)
-    write_atomically(folder / record["arrays"]["file"], blob)
+    write_atomically(folder / file, blob)
     write_atomically(folder / "model.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     for old in folder.glob("arrays-*.safetensors"):
-        if old.name != record["arrays"]["file"] and _ARRAYS_NAME.fullmatch(old.name):
+        if old.name != file and _ARRAYS_NAME.fullmatch(old.name):
             with contextlib.suppress(OSError):
                 old.unlink()
 
@@ -79,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Model:
             name: arrays.pop(value["array"]) if isinstance(value, dict) else value
             for name, value in record["options"].items()
         }
-        trace = arrays.pop("fit:trace", None)
+        trace = arrays.pop("fit:trace", np.empty(0))
         model = model_class(record["kind"])(**options)
         model._restore(arrays, record["schema"])
         if record["fit"] is not None:
@@ -113,7 +114,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelFileError(f"{folder}: there is no model here (no model.json); pass the folder that `save` wrote") from None
+        raise ModelFileError(
+            f"{folder}: there is no model here (no model.json); pass the folder that `save` wrote"
+        ) from None
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{file}: truncated or not JSON ({error}); save the model again") from None
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
@@ -126,7 +129,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if record.get("sha256") != _digest(record):
         raise ModelFileError(f"{file}: altered since it was saved (its checksum does not match); save the model again")
     if record["kind"] not in MODELS:
-        raise ModelFileError(f"{file}: unknown model kind {record['kind']!r}; this version has {', '.join(sorted(MODELS))}")
+        raise ModelFileError(
+            f"{file}: unknown model kind {record['kind']!r}; this version has {', '.join(sorted(MODELS))}"
+        )
     return record
 
 
@@ -140,9 +145,13 @@ def _read_arrays(folder: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
     try:
         blob = (folder / name).read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{folder / name}: cannot be read ({error.strerror}); the model is incomplete: save it again") from None
+        raise ModelFileError(
+            f"{folder / name}: cannot be read ({error.strerror}); the model is incomplete: save it again"
+        ) from None
     if hashlib.sha256(blob).hexdigest() != record["arrays"]["sha256"]:
-        raise ModelFileError(f"{folder / name}: truncated or altered (its checksum does not match); save the model again")
+        raise ModelFileError(
+            f"{folder / name}: truncated or altered (its checksum does not match); save the model again"
+        )
     try:
         return dict(from_safetensors(blob))
     except (SafetensorError, ValueError) as error:

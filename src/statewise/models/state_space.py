@@ -127,7 +127,9 @@ def _checked_system(given: dict[str, Any]) -> System:
     if A.shape != (n, n):
         raise InputError(f"`transition` has shape {A.shape}; pass a square matrix")
     if C.shape != (p, n):
-        raise InputError(f"`observation` has shape {C.shape}; pass shape ({p}, {n}): a column for each of the {n} states")
+        raise InputError(
+            f"`observation` has shape {C.shape}; pass shape ({p}, {n}): a column for each of the {n} states"
+        )
     Q = checks.covariance("state_noise", given["state_noise"], n)
     R = checks.covariance("observation_noise", given["observation_noise"], p)
     S = _or_zeros("noise_cross", given, (n, p))
@@ -158,7 +160,9 @@ def _start(
     nothing = np.zeros((n, n))
     if initial == "known" or (initial is None and mean is not None):
         if mean is None or cov is None:
-            raise InputError("a known start needs both `initial_mean` and `initial_cov`; pass both, or initial='stationary' or 'diffuse'")
+            raise InputError(
+                "a known start needs both `initial_mean` and `initial_cov`; pass both, or initial='stationary' or 'diffuse'"
+            )
         return checks.array("initial_mean", mean, (n,)), checks.covariance("initial_cov", cov, n), nothing
     if initial != "diffuse":
         start = stationary_start(A, Q, b)

@@ -96,7 +96,9 @@ class Structural(LinearGaussian, Trainable):
         wanted = self._options["seasonal"]
         if wanted is True:
             if seqs.season is None or seqs.season < 2:
-                raise InputError("`seasonal` is True but the sequences have no known season; pass the number of steps, such as seasonal=12")
+                raise InputError(
+                    "`seasonal` is True but the sequences have no known season; pass the number of steps, such as seasonal=12"
+                )
             return seqs.season
         return wanted or None
 
@@ -130,11 +132,18 @@ class Structural(LinearGaussian, Trainable):
         level = float(scaling.mean[0]) + scale * mean - float(weights @ centre) if with_mean else 0.0
         return found, scale**2 * _variances(logs), weights, level
 
-    def _column_system(self, point: np.ndarray, names: list[str], season: int | None, width: int, with_mean: bool) -> System:
+    def _column_system(
+        self, point: np.ndarray, names: list[str], season: int | None, width: int, with_mean: bool
+    ) -> System:
         logs, weights, mean = _split(point, len(names), width)
         variances = {name: value[None] for name, value in zip(names, _variances(logs), strict=True)}
         return structural_system(
-            variances, np.array([mean if with_mean else 0.0]), weights[None], None, trend=self._options["trend"], seasonal=season
+            variances,
+            np.array([mean if with_mean else 0.0]),
+            weights[None],
+            None,
+            trend=self._options["trend"],
+            seasonal=season,
         )
 
     def _result(self, seqs: Sequences, names: list[str], found: list[Maximum], begun: float) -> FitResult:
@@ -154,7 +163,12 @@ class Structural(LinearGaussian, Trainable):
         own = self.parameters
         season = int(own["seasonal"][0]) or None
         return structural_system(
-            self.variances, own["mean"], own["input_weights"], own.get("start"), trend=self._options["trend"], seasonal=season
+            self.variances,
+            own["mean"],
+            own["input_weights"],
+            own.get("start"),
+            trend=self._options["trend"],
+            seasonal=season,
         )
 
     @property

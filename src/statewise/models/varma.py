@@ -102,7 +102,13 @@ class VARMA(LinearGaussian, Trainable):
         return scaled.replace(inputs=inputs), scaling, input_scaling, (k, p, q, width)
 
     def _search(
-        self, scaled: Sequences, shape: tuple[int, int, int, int], max_iter: int, tol: float, restarts: int, seed: int | None
+        self,
+        scaled: Sequences,
+        shape: tuple[int, int, int, int],
+        max_iter: int,
+        tol: float,
+        restarts: int,
+        seed: int | None,
     ) -> Maximum:
         k, p, q, _ = shape
         trend = self._options["trend"]
@@ -114,7 +120,11 @@ class VARMA(LinearGaussian, Trainable):
         starts = [algebra.pack(first, trend)]
         if q:
             plain = algebra.start_parameters(scaled, p, 0, trend)
-            starts.append(algebra.pack(VarmaParameters(plain.ar, np.zeros((q, k, k)), plain.mean, plain.weights, plain.cov), trend))
+            starts.append(
+                algebra.pack(
+                    VarmaParameters(plain.ar, np.zeros((q, k, k)), plain.mean, plain.weights, plain.cov), trend
+                )
+            )
             white = np.cov(np.nan_to_num(scaled.values), rowvar=False).reshape(k, k) + 1e-6 * np.eye(k)
             starts.append(
                 algebra.pack(VarmaParameters(0 * first.ar, 0 * first.ma, first.mean, first.weights, white), trend)
@@ -131,9 +141,13 @@ class VARMA(LinearGaussian, Trainable):
         notes = []
         process = float(np.abs(np.linalg.eigvals(self.system.A)).max())
         if process > 0.999:
-            notes.append(f"the process has a root of modulus {process:.5f}, close to a unit root; consider differencing the data")
+            notes.append(
+                f"the process has a root of modulus {process:.5f}, close to a unit root; consider differencing the data"
+            )
         if self._options["q"] and self.memory().rate > 0.999:
-            notes.append("the moving-average part has a root on the unit circle at the maximum; its innovations are recovered only slowly")
+            notes.append(
+                "the moving-average part has a root on the unit circle at the maximum; its innovations are recovered only slowly"
+            )
         agreeing = sum(value > found.log_prob - 0.01 for value in found.others)
         if agreeing < 2 < len(found.others):
             notes.append(
@@ -142,7 +156,9 @@ class VARMA(LinearGaussian, Trainable):
         steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
         log_prob = float(self.log_prob(seqs).sum())
         details = {"gradient_norm": found.gradient_norm, "starts": list(found.others)}
-        return FitResult(found.outcome, log_prob, steps, found.trace, time.perf_counter() - begun, tuple(notes), details)
+        return FitResult(
+            found.outcome, log_prob, steps, found.trace, time.perf_counter() - begun, tuple(notes), details
+        )
 
     def _build_system(self) -> System:
         par = self._parameters_in_letters()

@@ -53,7 +53,7 @@ class LinearRNNModule(nn.Module):
         inputs = [None] * y.shape[1] if u is None else list(u.unbind(1))
         for t, (y_t, u_t) in enumerate(zip(y.unbind(1), inputs, strict=True)):
             expected = h @ self.observation.T + self.observation_intercept
-            move = self.state_intercept
+            move: Tensor = self.state_intercept
             if u_t is not None:
                 expected = expected + u_t @ self.input_to_observation.T
                 move = move + u_t @ self.input_to_state.T

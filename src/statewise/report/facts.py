@@ -73,8 +73,8 @@ def drawn_remarks(seqs: Sequences) -> list[str]:
     longest = int(seqs.lengths.max())
     if longest > series.MAX_POINTS:
         remarks.append(
-            f"Long series are thinned for display to about {series.MAX_POINTS:,} of {longest:,} steps; the lowest and the highest value "
-            "of every stretch are kept."
+            f"Long series are thinned for display to about {series.MAX_POINTS:,} of {longest:,} steps; the lowest and "
+            "the highest value of every stretch are kept."
         )
     if seqs.symbols is not None:
         remarks.append("The values are codes of symbols; their order means nothing.")
@@ -88,8 +88,8 @@ def all_notes(comparison: Comparison, model: Density, notes: tuple[str, ...]) ->
     if fit is not None and not fit.converged:
         of_fit.insert(0, f"The last fit of {model.name} {fit.reason}.")
     standing = [
-        "The log score counts each step of a window given the steps before it; the forecasts, CRPS, RMSE, MASE and coverage are made at the "
-        "origin of the window.",
+        "The log score counts each step of a window given the steps before it; the forecasts, CRPS, RMSE, MASE "
+        "and coverage are made at the origin of the window.",
         "The residuals are those of the winner on the data that it was fitted to, so they flatter it a little.",
     ]
     return list(dict.fromkeys([*notes, *comparison.notes, *of_fit, *standing]))

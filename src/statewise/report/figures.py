@@ -1,7 +1,8 @@
 """Figures as plotly traces in plain dicts.
 
-Colours are tokens such as ``@ink``: the page looks them up in its style sheet, so that one figure serves the light, the dark and the
-printed page. No name from the data enters a figure except as the text of a sequence in a hover label, which `label_text` disarms.
+Colours are tokens such as ``@ink``: the page looks them up in its style sheet, so that one figure serves the light, the
+dark and the printed page. No name from the data enters a figure except that of a sequence in a hover label, which
+`label_text` disarms.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Panel:
 
 
 def label_text(name: object) -> str:
-    """A name for a hover label: plotly reads a little HTML and %{…} there, so both are written as character references."""
+    """A name for a hover label: plotly reads a little HTML and %{…} there, so both become character references."""
     return html.escape(str(name)).replace("%", "&#37;").replace("{", "&#123;").replace("$", "&#36;")
 
 
@@ -66,7 +67,7 @@ def data_panels(seqs: Sequences) -> list[Panel]:
 
 
 def backtest_panels(seqs: Sequences, models: list[list[Piece]], sequences: list[int], context: int) -> list[Panel]:
-    """One panel a column: what came, and each window's forecast; keys ``s<i>`` (sequence) and ``m<j>s<i>`` (the j-th model)."""
+    """One panel a column: the actual values and each window's forecast; keys ``s<i>`` and, by model, ``m<j>s<i>``."""
     every = [piece for pieces in models for piece in pieces]
     panels = []
     for k in range(min(seqs.dim, series.MAX_COLUMNS)):
@@ -78,7 +79,9 @@ def backtest_panels(seqs: Sequences, models: list[list[Piece]], sequences: list[
                 traces[f"m{j}s{i}"] = [trace for fan in fans for trace in fan]
             x, values = before(seqs, every, i, context)
             traces[f"s{i}"] = _line(x, values[:, k], "@ink", places, "")
-        label = f"Forecasts of {seqs.columns[k]} from each origin with their intervals, and what came; the table below has the numbers."
+        label = (
+            f"Forecasts of {seqs.columns[k]} with intervals, and the actual values; the table below has the numbers."
+        )
         panels.append(Panel(seqs.columns[k], label, traces, _axes(seqs, places)))
     return panels
 
@@ -115,6 +118,7 @@ def _residuals_over_time(seqs: Sequences, residuals: np.ndarray, column: str) ->
     traces = []
     for i, values in enumerate(np.split(residuals, seqs.offsets[1:-1])[:drawn]):
         kept = series.scattered(values)
+        name = f"{label_text(seqs.ids[i])}<br>" if len(seqs) > 1 else ""
         traces.append(
             {
                 "type": "scatter",
@@ -122,7 +126,7 @@ def _residuals_over_time(seqs: Sequences, residuals: np.ndarray, column: str) ->
                 "x": series.as_json(series.axis(seqs, i)[kept]),
                 "y": series.rounded(values[kept], 2),
                 "marker": {"color": LINE_COLOURS[i] if drawn > 1 else "@series-1", "size": 3 if len(kept) > 500 else 5},
-                "hovertemplate": f"%{{x}}<br>{label_text(seqs.ids[i]) + '<br>' if len(seqs) > 1 else ''}%{{y:.2f}}<extra></extra>",
+                "hovertemplate": f"%{{x}}<br>{name}%{{y:.2f}}<extra></extra>",
             }
         )
     return Panel(
@@ -157,7 +161,7 @@ def _correlogram(check: ResidualChecks) -> Panel:
     reach = max(1.15 * float(np.abs(check.autocorrelation).max()), 1.6 * check.bound)
     return Panel(
         heading="Autocorrelation",
-        label=f"Autocorrelation of the residuals of {check.column} at lags 1 to {len(lags)}, with the bounds ±{check.bound:.3f}.",
+        label=f"Autocorrelation of residuals of {check.column} at lags 1 to {len(lags)}, bounds ±{check.bound:.3f}.",
         traces={"": [stems, heads]},
         layout={
             "xaxis": {"title": {"text": "lag"}, "range": [0.3, len(lags) + 0.7], **_whole_numbers(len(lags))},
@@ -193,7 +197,7 @@ def _quantiles(check: ResidualChecks) -> Panel:
     }
     return Panel(
         heading="Against the normal law",
-        label=f"Sorted residuals of {check.column} against standard normal quantiles, with the line on which they would lie.",
+        label=f"Sorted residuals of {check.column} against standard normal quantiles, with the line of equality.",
         traces={"": [points]},
         layout={"xaxis": {"title": {"text": "standard normal quantile"}, "range": [-end, end]}, "shapes": [line]},
         wide=False,
@@ -201,7 +205,7 @@ def _quantiles(check: ResidualChecks) -> Panel:
 
 
 def _line(x: np.ndarray, values: np.ndarray, colour: str, places: int, name: str) -> list[Trace]:
-    """A line with gaps where values are missing; markers where the series is short, and on values alone between gaps."""
+    """A line with gaps where values are missing; markers where the series is short, and on lone values."""
     kept = series.thinned(values)
     short = len(kept) <= MARKER_LIMIT
     template = f"%{{x}}<br>{name + '<br>' if name else ''}%{{y:.{places}f}}<extra></extra>"

@@ -31,9 +31,10 @@ def comparison_csv(comparison: Comparison) -> str:
 
 
 def backtest_csv(seqs: Sequences, comparison: Comparison) -> str:
-    """All forecasts of the backtest against what came: model, window, id, step, time, column, mean, interval ends, actual.
+    """All forecasts of the backtest beside the actual values.
 
-    `window` counts from 1, oldest first; `step` counts the steps ahead of the origin, from 1.
+    Columns: model, window, id, step, time, column, mean, the ends of the intervals, actual. `window` counts from 1,
+    oldest first; `step` counts the steps ahead of the origin, from 1.
     """
     found = pieces.backtest_pieces(seqs, comparison)
     frames = [_frame(seqs, name, piece) for name, parts in found.items() for piece in parts]

@@ -1,7 +1,7 @@
 """The report: one HTML file that opens without a network.
 
-A content security policy with the hashes of our two scripts is part of the page, so that a browser runs nothing else in it and loads nothing
-from anywhere, whatever a file of data put into a name.
+A content security policy with the hashes of our two scripts is part of the page, so that a browser runs nothing else in
+it and loads nothing from anywhere, whatever a file of data put into a name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statewise._core.files import write_atomically
 from statewise.models.base import Density
 from statewise.report import facts, figures, pieces, ranking, residuals, series, twins
 from statewise.report.figures import Panel
-from statewise.report.numbers import typographic
+from statewise.report.numbers import count, typographic
 from statewise.report.pieces import Piece
 from statewise.results.comparison import Comparison
 from statewise.results.forecast import Forecast
@@ -88,7 +88,7 @@ def report_page(
         future=future,
         residuals=left_over,
         model=model.name,
-        summary=model.summary().splitlines(),
+        summary=model.summary().split("\n"),
         python=facts.python_lines(folder, steps),
         shell=facts.shell_line(folder, steps),
         notes=facts.all_notes(comparison, model, notes),
@@ -129,7 +129,8 @@ def _ranking(comparison: Comparison) -> dict[str, Any]:
     table = ranking.ranking(comparison)
     return {
         "remarks": [
-            f"Every model was scored on the same {comparison.windows} windows of {comparison.horizon} steps; best log score first."
+            f"Every model was scored on the same {count(comparison.windows, 'window')} of "
+            f"{count(comparison.horizon, 'step')}; best log score first."
         ],
         "table": table,
         "sentences": ranking.spoken(table),
@@ -153,7 +154,7 @@ def _backtest(seqs: Sequences, comparison: Comparison, tested: dict[str, list[Pi
         "models": [(f"m{j}", _named(name, comparison)) for j, name in enumerate(names)],
         "sequences": [(f"s{i}", str(seqs.ids[i])) for i in drawn],
         "windows": [("all", "all"), *((str(w), f"{w + 1} of {len(windows)}") for w in windows)],
-        "legend": _fan_legend("what came", every[0]),
+        "legend": _fan_legend("actual", every[0]),
         "tables": [(f"m{j}", twins.backtest_table(seqs, tested[name], name, drawn)) for j, name in enumerate(names)],
         "first_model": "m0",
         "first_sequence": f"s{drawn[0]}",

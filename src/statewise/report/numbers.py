@@ -61,7 +61,7 @@ def count(amount: int, singular: str, plural: str | None = None) -> str:
 
 
 def typographic(text: str) -> str:
-    """Text with true minus signs before its numbers, which screen readers speak, and no line break before a per cent sign.
+    """Text with true minus signs before its numbers, which screen readers speak, and no break before a per cent sign.
 
     Hyphens and dates stay as they are.
     """

@@ -1,4 +1,4 @@
-"""Forecasts cut into pieces, one a sequence and origin, with the intervals worked out once for figures, tables and files."""
+"""Forecasts cut into pieces, one a sequence and origin, with their intervals worked out once for all uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Piece:
         x: (steps,) times, or step numbers where there are none.
         mean: (steps, p).
         ends: level in per cent -> (lower, upper), each (steps, p).
-        actual: (steps, p) what came, or None beyond the data.
+        actual: (steps, p) the actual values, or None beyond the data.
     """
 
     index: int

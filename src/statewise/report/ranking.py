@@ -12,11 +12,11 @@ from statewise.report.numbers import ABSENT, decimals, fixed, number, p_value, p
 from statewise.results.comparison import Comparison, Score
 
 LEGEND = (
-    "Log score: mean predictive log density per step in nats, higher is better. Difference: log score of the best model minus "
-    "this one's, ± its standard error; p: of no difference, two-sided (Diebold–Mariano). CRPS and RMSE are in the data's unit and MASE is relative "
-    "to the in-sample seasonal naive error; lower is better. Coverage: share of actual values inside the interval, in per cent; "
-    "it should be near the level. Half-life: steps until half of an observation's influence on the prediction is gone. "
-    "Fit: wall time of all fits."
+    "Log score: mean predictive log density per step in nats, higher is better. Difference: log score of the best "
+    "model minus this one's, ± its standard error; p: of no difference, two-sided (Diebold–Mariano). CRPS and RMSE are "
+    "in the data's unit and MASE is relative to the in-sample seasonal naive error; lower is better. Cover: share of "
+    "actual values inside the interval, in per cent; it should be near the level. Half-life: steps until half of an "
+    "observation's influence on the prediction is gone. Fit: wall time of all fits."
 )
 _FIGURES = {"crps": 4, "rmse": 4, "mase": 3}
 
@@ -125,9 +125,9 @@ def _sentence(row: Row, place: int) -> str:
         if key.startswith("coverage_")
     ]
     return (
-        f"{place}. {name}: log score {cells['log_score']} nats per step ({behind}), CRPS {cells['crps']}, RMSE {cells['rmse']}, "
-        f"MASE {cells['mase']}, {', '.join(shares)}; half-life of the memory {cells['half_life']} steps, "
-        f"fits took {cells['fit_seconds']} s, parameters: {cells['parameters']}."
+        f"{place}. {name}: log score {cells['log_score']} nats per step ({behind}), CRPS {cells['crps']}, "
+        f"RMSE {cells['rmse']}, MASE {cells['mase']}, {', '.join(shares)}; half-life of the memory "
+        f"{cells['half_life']} steps, fits took {cells['fit_seconds']} s, parameters: {cells['parameters']}."
     )
 
 

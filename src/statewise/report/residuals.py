@@ -1,7 +1,7 @@
 """Residual checks: what the winner's one-step predictions leave over, in numbers and in sentences.
 
-If a model is right, its standardised residuals are independent standard normal numbers. Three questions follow: is their size
-right, is any dependence left, is their shape normal?
+If a model is right, its standardised residuals are independent standard normal numbers. Three questions follow: is
+their size right, is any dependence left, is their shape normal?
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class ResidualChecks:
 def check_residuals(column: str, residuals: np.ndarray, lengths: np.ndarray, season: int = 1) -> ResidualChecks | None:
     """The checks of one column's packed residuals (rows,), or None where fewer than 8 are numbers or all are equal.
 
-    The Ljung–Box test takes 10 lags, or two seasons where there is one, but at most n/5 (Hyndman & Athanasopoulos 2021, sec. 5.4).
+    The Ljung–Box test takes 10 lags, or two seasons where there is one, but at most n/5. Source: Hyndman &
+    Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed. (2021), §5.4.
     """
     known = residuals[np.isfinite(residuals)]
     if known.size < ENOUGH or np.ptp(known) == 0:
@@ -98,9 +99,10 @@ def check_residuals(column: str, residuals: np.ndarray, lengths: np.ndarray, sea
 
 
 def autocorrelation(residuals: np.ndarray, lengths: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
-    """r[k] = Σ e[t] e[t+k] / Σ e[t]² for k = 1 … lags, with the pooled mean removed, and the number of pairs at each lag.
+    """r[k] = Σ e[t] e[t+k] / Σ e[t]² for k = 1 … lags, with the pooled mean removed, and the pairs at each lag.
 
-    Only pairs inside one sequence count, and a pair with a missing member counts as zero (Parzen 1963). Returns two (lags,) arrays.
+    Only pairs inside one sequence count, and a pair with a missing member counts as zero (Parzen 1963). Returns two
+    (lags,) arrays.
     """
     known = np.isfinite(residuals)
     e = np.where(known, residuals - residuals[known].mean(), 0.0)
@@ -115,9 +117,10 @@ def autocorrelation(residuals: np.ndarray, lengths: np.ndarray, lags: int) -> tu
 
 
 def ljung_box(acf: np.ndarray, pairs: np.ndarray, n: int) -> tuple[float, float]:
-    """(Q, p): Q = n(n + 2) Σ r[k]²/pairs[k] against χ² with one degree of freedom a lag (Ljung & Box 1978, eq. 1.3).
+    """(Q, p): Q = n(n + 2) Σ r[k]²/pairs[k] against χ² with one degree of freedom a lag.
 
-    `pairs` is n − k for one complete sequence. The degrees of freedom are not lowered for estimated parameters.
+    `pairs` is n − k for one complete sequence. The degrees of freedom are not lowered for estimated parameters. Source:
+    Ljung & Box 1978, eq. 1.3.
     """
     used = pairs > 0
     statistic = float(n * (n + 2) * np.sum(acf[used] ** 2 / pairs[used]))
@@ -135,9 +138,9 @@ def _size(checks: ResidualChecks) -> str:
     else:
         spread = "with the spread that the model claims"
     return (
-        f"The {count(checks.n, 'standardised residual')} are {centre} (mean {fixed(checks.mean, 2)}) {spread} (standard deviation "
-        f"{fixed(checks.sd, 2)}, 1 if the model is right); {fixed(100 * checks.outside, 1)} % lie outside ±1.96, where 5 % are expected. "
-        f"The largest is {fixed(checks.largest, 1)}."
+        f"The {count(checks.n, 'standardised residual')} are {centre} (mean {fixed(checks.mean, 2)}) {spread} "
+        f"(standard deviation {fixed(checks.sd, 2)}, 1 if the model is right); {fixed(100 * checks.outside, 1)} % lie "
+        f"outside ±1.96, where 5 % are expected. The largest is {fixed(checks.largest, 1)}."
     )
 
 
@@ -154,8 +157,8 @@ def _dependence(checks: ResidualChecks) -> str:
     return (
         f"{found}: Ljung–Box over {count(checks.portmanteau_lags, 'lag')} gives Q = {fixed(checks.portmanteau, 1)}, "
         f"{p_value(checks.portmanteau_p)}. {outside} of {count(len(size), 'autocorrelation')} "
-        f"{'lies' if outside == 1 else 'lie'} outside ±1.96/√n = ±{fixed(checks.bound, 3)}, where about {expected:.2g} are expected by chance; "
-        f"the largest is {fixed(checks.autocorrelation[lag - 1], 2)} at lag {lag}."
+        f"{'lies' if outside == 1 else 'lie'} outside ±1.96/√n = ±{fixed(checks.bound, 3)}, where about {expected:.2g} "
+        f"are expected by chance; the largest is {fixed(checks.autocorrelation[lag - 1], 2)} at lag {lag}."
     )
 
 
@@ -164,11 +167,11 @@ def _shape(checks: ResidualChecks) -> str:
         found = "No departure from the normal law is detected"
     elif max(abs(checks.skewness), abs(checks.excess_kurtosis)) < 4 * NEGLIGIBLE:
         found = "The departure from the normal law is too small to matter"
-    elif checks.excess_kurtosis > abs(checks.skewness):
-        found = "The tails are heavier than the normal law's, so surprises are larger than the intervals suggest"
-    elif abs(checks.skewness) > 0.2:
+    elif checks.skewness**2 > checks.excess_kurtosis**2 / 4:  # the two terms of the Jarque–Bera statistic
         side = "right" if checks.skewness > 0 else "left"
-        found = f"The residuals are skewed to the {side}, so the symmetric intervals fit one side better than the other"
+        found = f"The residuals are skewed to the {side}, so symmetric intervals fit one side better than the other"
+    elif checks.excess_kurtosis > 0:
+        found = "The tails are heavier than the normal law's, so surprises are larger than the intervals suggest"
     else:
         found = "The tails are lighter than the normal law's"
     return (

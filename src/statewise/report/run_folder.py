@@ -1,6 +1,7 @@
-"""A run: a folder with the winning model, the data, the forecasts, the tables and the report, which can be opened again.
+"""A run: a folder with the winning model, the data, the forecasts, the tables and the report; it can be opened again.
 
-A run is built beside its place and moved there when it is complete. `run.json` is the last file to arrive: a folder without it is not a run.
+A run is built beside its place and moved there when it is complete. `run.json` is the last file to arrive: a folder
+without it is not a run.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Run:
         model: the folder of the winning model, for `statewise.load`.
         data: the sequences, for `statewise.read`.
         forecast: the forecast beyond the data, or None where there is none.
-        backtest: all forecasts of the backtest against what came.
+        backtest: all forecasts of the backtest against the actual values.
         comparison, comparison_json: the table, for people and for machines.
         report, report_text: the report as HTML and as plain text.
         record: `run.json`, which lists the files.
@@ -120,11 +121,35 @@ def write_run(
     return _paths(target, forecast is not None)
 
 
+def write_fit(folder: str | os.PathLike[str], *, title: str, seqs: Sequences, model: Density) -> Path:
+    """Write a smaller run, one model without a comparison: the model, its data and the record, which `open_run` opens.
+
+    Raises:
+        InputError: `folder` is a file.
+    """
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"`folder` is the existing file {str(target)!r}; pass the name of a folder for the run")
+    about = {
+        "title": title,
+        "model": model.name,
+        "kind": model.kind,
+        "commands": {"forecast": facts.shell_line(target, 12)},
+    }
+    with _beside(target) as built:
+        model.save(built / "model")
+        write_npz(seqs, built / "data.npz")
+        write_atomically(built / RECORD, files.as_json(_record(built, about)))
+        _move(built, target)
+    return target
+
+
 def open_run(folder: str | os.PathLike[str]) -> tuple[Model, Sequences]:
     """The model and the data of a run.
 
     Raises:
-        ModelFileError: the folder is not a run, or its record, its model or its data are missing, altered or from a newer format.
+        ModelFileError: the folder is not a run, or its record, its model or its data are missing, altered or from a
+            newer format.
     """
     place = Path(folder)
     record = read_record(place)

@@ -29,7 +29,7 @@ def axis_name(seqs: Sequences) -> str:
 
 
 def texts(seqs: Sequences, x: np.ndarray) -> list[str]:
-    """x values as text, in the form that suits all times of the data: 1803 for years, 1959-04 for months, 1959-04-01 for days."""
+    """x values as text, in the form that suits all times of the data: 1803 for years, 1959-04 for months, else ISO."""
     if not np.issubdtype(x.dtype, np.datetime64):
         return [moment(value) for value in x]
     both = x if seqs.times is None else np.concatenate([seqs.times, x])
@@ -49,7 +49,7 @@ def rounded(values: np.ndarray, places: int) -> list[float | None]:
 
 
 def thinned(values: np.ndarray, limit: int = MAX_POINTS) -> np.ndarray:
-    """Positions to draw, at most about `limit`: of each stretch the lowest, the highest and one missing value, in order.
+    """Positions to draw, at most about `limit`: of each stretch the lowest, the highest and one missing value.
 
     A short series keeps all its positions. Peaks and gaps stay visible, which even spacing would lose.
     """

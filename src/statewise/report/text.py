@@ -23,7 +23,7 @@ MAX_ROWS = 60
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The comparison for a terminal: best model first and bold, baselines marked, failed models last with the reason below.
+    """The comparison for a terminal: best model first and bold, baselines marked, failed models last with the reason.
 
     It fits 80 columns: the p values and the memory's half-lives are in the plain text and in the report.
     """
@@ -123,7 +123,7 @@ def _forecast(seqs: Sequences, forecast: Forecast | None) -> str:
     table = twins.future_table(seqs, found, pieces.drawn_sequences(seqs, found, series.MAX_SEQUENCES))
     text = aligned(table.headings, table.rows[:MAX_ROWS], table.texts)
     left_out = len(seqs) * forecast.steps * seqs.dim - min(len(table.rows), MAX_ROWS)
-    return text + (f"\n… and {count(left_out, 'row')} more in forecast.csv" if left_out else "")
+    return text + (f"\n… and {count(left_out, 'more row')} in forecast.csv" if left_out else "")
 
 
 def _residuals(seqs: Sequences, comparison: Comparison, model: Density) -> str:

@@ -81,7 +81,7 @@ def _extent(part: np.ndarray, digits: int) -> list[str]:
 
 
 def backtest_table(seqs: Sequences, pieces: list[Piece], name: str, sequences: list[int]) -> Table:
-    """Each window's forecasts of one model with what came."""
+    """Each window's forecasts of one model with the actual values."""
     drawn = [piece for piece in pieces if piece.index in sequences]
     rows = [
         [f"{(piece.window or 0) + 1}", *row]
@@ -89,7 +89,7 @@ def backtest_table(seqs: Sequences, pieces: list[Piece], name: str, sequences: l
         for row in _piece_rows(seqs, piece)
     ]
     head = ["window", *_id(seqs), series.axis_name(seqs), "column", "actual", "mean", *_interval_heads(pieces)]
-    return _capped(Table(f"Forecasts of {name} and what came", head, rows, 3 + len(_id(seqs))))
+    return _capped(Table(f"Forecasts of {name} and the actual values", head, rows, 3 + len(_id(seqs))))
 
 
 def future_table(seqs: Sequences, pieces: list[Piece], sequences: list[int]) -> Table:

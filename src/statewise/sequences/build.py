@@ -11,7 +11,7 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.sequences.calendar import guess_season, parse_times
+from statewise.sequences.calendar import UnreadableTimeError, guess_season, parse_times
 from statewise.sequences.frames import from_frame, is_frame, to_frame
 from statewise.sequences.sequences import Sequences
 from statewise.sequences.table import longest
@@ -182,7 +182,7 @@ def _one(name: str, index: int, item: Any) -> np.ndarray:
 
 
 def _pack_times(times: Any, lengths: list[int]) -> np.ndarray:
-    each = [parse_times(item, f"times[{index}]") for index, item in enumerate(_listed("times", times, lengths))]
+    each = [_parsed(index, item) for index, item in enumerate(_listed("times", times, lengths))]
     _check_lengths("times", each, lengths)
     odd = next((index for index, item in enumerate(each) if item.dtype != each[0].dtype), None)
     if odd is not None:
@@ -196,6 +196,13 @@ def _pack_times(times: Any, lengths: list[int]) -> np.ndarray:
                 f"`times`[{index}] does not increase at step {falls[0] + 1}; sort each sequence, one row a time"
             )
     return np.concatenate(each)
+
+
+def _parsed(index: int, item: Any) -> np.ndarray:
+    try:
+        return parse_times(item, f"times[{index}]")
+    except UnreadableTimeError as error:
+        raise InputError(f"`times`[{index}][{error.row}] {error.problem}") from None
 
 
 def _kind(times: np.ndarray) -> str:

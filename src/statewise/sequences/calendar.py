@@ -33,6 +33,7 @@ _DATE = re.compile(
     r"(\d{4})(?:[-/](\d{1,2})(?:[-/](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?)?)?"
     r"\s*(Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
 )
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _QUARTER = re.compile(r"(\d{4})[-\s]?[Qq]([1-4])")
 
 
@@ -113,7 +114,7 @@ def _from_text(cells: Sequence[str], name: str) -> np.ndarray:
     for row, cell in enumerate(cells):
         moment = _moment(cell)
         if moment is None:
-            raise UnreadableTimeError(name, row, f"is {checks.shown(cell)}, not a time that can be read; {ADVICE}")
+            raise _unreadable(name, row, cells)
         zoned += moment.tzinfo is not None
         if zoned not in (0, row + 1):
             raise UnreadableTimeError(
@@ -121,6 +122,13 @@ def _from_text(cells: Sequence[str], name: str) -> np.ndarray:
             )
         parsed.append(moment.astimezone(UTC).replace(tzinfo=None) if zoned else moment)
     return np.array(parsed, dtype="datetime64[us]")
+
+
+def _unreadable(name: str, row: int, cells: Sequence[str]) -> UnreadableTimeError:
+    """The error for a cell that is no date; where most cells are plain numbers, the first that is none is at fault."""
+    plain = [bool(_NUMBER.fullmatch(cell)) for cell in cells]
+    row = plain.index(False) if sum(plain) >= len(plain) / 2 else row
+    return UnreadableTimeError(name, row, f"is {checks.shown(cells[row])}, not a time that can be read; {ADVICE}")
 
 
 def _moment(text: str) -> datetime | None:

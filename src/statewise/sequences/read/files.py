@@ -76,8 +76,8 @@ def unsupported(file: Path, suffixes: Sequence[str]) -> DataError:
 def _near(file: Path) -> str:
     """A hint at a file with a similar name in the same folder."""
     try:
-        names = [entry.name for entry in file.parent.iterdir()]
+        names = {entry.stem: entry.name for entry in sorted(file.parent.iterdir())}
     except OSError:
         return f"; the folder {str(file.parent)!r} does not exist either" if not file.parent.exists() else ""
-    near = difflib.get_close_matches(file.name, names, n=1)
-    return f"; did you mean {str(file.parent / near[0])!r}?" if near else "; check the name and the folder"
+    near = difflib.get_close_matches(file.stem, names, n=1)
+    return f"; did you mean {str(file.parent / names[near[0]])!r}?" if near else "; check the name and the folder"
