@@ -40,7 +40,7 @@ bench: $(VENV)/.stamp-bench
 	$(RUN) benchmarks $(BENCH)
 
 docs: $(VENV)/.stamp-docs
-	$(RUN) mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 lint: $(VENV)/.stamp-lint
 	$(RUN) ruff check .

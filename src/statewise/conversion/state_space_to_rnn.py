@@ -32,7 +32,7 @@ def state_space_to_rnn(model: StateSpace, gain: str = "exact") -> LinearRNN:
     gain = checks.Choice(("exact", "steady")).check("gain", gain)
     sys = model.system
     if gain == "steady":
-        K, F, _ = predictor_gain(sys)
+        K, F, _, _ = predictor_gain(sys)
         schedule = K[None], F[None]
     else:
         schedule = gain_schedule(sys)

@@ -77,11 +77,11 @@ class GaussianEmission(Emission):
     def replaced(self, parameters: Mapping[str, Any]) -> Self:
         if not parameters:
             return self
+        means = np.asarray(parameters.get("means", self._means))
+        if (means.shape[1] if means.ndim == 2 else 1) != self.dim:
+            raise InputError(f"`means` has shape {means.shape}; pass one column for each of the data's {self.dim}")
         options = {"covariance": self._covariance, "min_variance": self._min_variance}
-        judged = self.given(self.parameters | dict(parameters), self.states, **options)
-        if judged.dim != self.dim:
-            raise InputError(f"`means` has {judged.dim} columns but the data have {self.dim}; pass one for each")
-        return judged._with(floor=self._floor)
+        return self.given(self.parameters | dict(parameters), self.states, **options)._with(floor=self._floor)
 
     def _with(self, **changes: Any) -> Self:
         fields = ("means", "covariances", "covariance", "min_variance", "floor", "held")
@@ -178,11 +178,13 @@ class GaussianEmission(Emission):
     def residuals(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):
             log_weights = np.log(weights)[:, None, :]
-        z = (values[:, :, None] - self._means.T) / np.sqrt(self.variances.T)
+        seen = ~np.isnan(values)
+        z = (np.where(seen, values, 0.0)[:, :, None] - self._means.T) / np.sqrt(self.variances.T)
         below = np.logaddexp.reduce(log_weights + log_ndtr(z), axis=-1)
         above = np.logaddexp.reduce(log_weights + log_ndtr(-z), axis=-1)
         # From the smaller tail: 1 − F rounds to 0 beyond eight standard deviations, log F does not.
-        return np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+        scores = np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+        return np.where(seen, scores, np.nan)
 
 
 def _judged(covariance: str, given: Any, states: int, dim: int) -> np.ndarray:

@@ -20,12 +20,13 @@ def verdict(scores: Sequence[Score], horizon: int) -> str:
     rivals = [score for score in scored[1:] if not score.is_baseline] or scored[1:]
     if rivals:
         sentence += ", " + _lead(best, rivals[0])
+    sentence += "."
     naive = [score for score in scored if score.is_baseline]
     if best.is_baseline:
-        sentence += "; no model does better than this simple rule"
+        sentence += " No model does better than this simple rule."
     elif naive and naive[0] is not (rivals[0] if rivals else None):
-        sentence += f"; {_gap(naive[0])} nats per step better than {naive[0].name}"
-    return sentence + "."
+        sentence += f" Over the best simple rule, {naive[0].name}, {best.name} gains {_gap(naive[0])} nats per step."
+    return sentence
 
 
 def _lead(best: Score, rival: Score) -> str:

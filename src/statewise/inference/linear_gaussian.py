@@ -297,7 +297,8 @@ def sample(
     """(count, length, p) draws from the model, started from N(m0, P0); `inputs` is (count, length, u) or None."""
     noise = np.block([[sys.Q, sys.S], [sys.S.T, sys.R]])
     root = _square_root(noise)
-    x = sys.m0 + rng.standard_normal((count, sys.n)) @ _square_root(sys.P0).T
+    start = _square_root(sys.P0)
+    x = sys.m0 + rng.standard_normal((count, start.shape[1])) @ start.T
     y = np.empty((count, length, sys.p))
     for t in range(length):
         e = rng.standard_normal((count, root.shape[1])) @ root.T
@@ -307,37 +308,47 @@ def sample(
     return y
 
 
-def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The steady gain K = (A P C' + S) F⁻¹, the innovation covariance F and the state covariance P, by iterating the filter's own recursion.
+def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """The steady gain K = (A P C' + S) F⁻¹, the innovation covariance F, the state covariance P, and whether they settled.
 
-    A diffuse part starts as a large finite covariance, which is forgotten by the time the gain is steady. With a root of A − K C on the
-    unit circle the recursion settles like 1/t only, and the last of `max_iter` iterates is returned.
+    The filter's own recursion is iterated. A diffuse part starts as a large finite covariance, which is forgotten by the time the gain is
+    steady. With a root of A − K C on the unit circle the recursion settles like 1/t only, and the last of `max_iter` iterates is returned.
     """
-    scale = max(float(np.abs(part).max(initial=0.0)) for part in (sys.P0, sys.Q))
-    P = sys.P0 + 1e6 * max(scale, float(np.abs(sys.R).max())) * sys.Pinf
-    kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, 1e-14 * scale, max_iter)
+    scale = max(float(np.abs(part).max(initial=0.0)) for part in (sys.P0, sys.Q, sys.R))
+    P = sys.P0 + 1e6 * scale * sys.Pinf
+    count = kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, 1e-13 * scale, max_iter)
     F = sys.C @ P @ sys.C.T + sys.R
     K = np.linalg.lstsq(F, (sys.A @ P @ sys.C.T + sys.S).T, rcond=1e-14)[0].T
-    return K, F, P
+    return K, F, P, count < max_iter
 
 
 def memory(sys: System) -> Memory:
     """Half-lives from the spectral radii of A − K C (the predictor) and A (the process)."""
-    K, _, _ = predictor_gain(sys)
-    rate, process = spectral_radius(sys.A - K @ sys.C), spectral_radius(sys.A)
-    return Memory(half_life(rate), rate, "eigenvalues", half_life(process))
+    K, _, _, settled = predictor_gain(sys)
+    return closed_loop_memory(sys.A, sys.C, K, settled)
+
+
+def closed_loop_memory(A: np.ndarray, C: np.ndarray, K: np.ndarray, settled: bool = True) -> Memory:
+    """The memory of the predictor h[t+1] = (A − K C) h[t] + K y[t]; it never fades where the gain does not settle.
+
+    A predictor whose powers vanish (an autoregression) ends after as many steps as it takes for C (A − K C)ᵏ K to become zero.
+    """
+    closed, process = A - K @ C, half_life(spectral_radius(A))
+    response, ends_after = K, 0
+    size = float(np.abs(C @ K).max(initial=0.0))
+    for lag in range(len(A)):
+        if np.abs(C @ response).max(initial=0.0) > 1e-10 * size:
+            ends_after = lag + 1
+        response = closed @ response
+    if np.abs(response).max(initial=0.0) <= 1e-10 * max(float(np.abs(K).max(initial=0.0)), 1e-300):
+        return Memory(0.0, 0.0, "eigenvalues", process, ends_after)
+    rate = spectral_radius(closed) if settled else 1.0
+    return Memory(half_life(rate), rate, "eigenvalues", process)
 
 
 def spectral_radius(matrix: np.ndarray) -> float:
-    """Largest modulus of an eigenvalue, with rounding undone where it would mislead.
-
-    A nilpotent matrix (a memory that ends after a few steps) has radius 0, although its computed eigenvalues are off by a root of
-    eps; a radius within 1e-7 of 1 is a unit root.
-    """
-    n = len(matrix)
-    if not n or np.abs(np.linalg.matrix_power(matrix, n)).max() <= 1e-13 * max(1.0, float(np.abs(matrix).max())):
-        return 0.0
-    radius = float(np.abs(np.linalg.eigvals(matrix)).max())
+    """Largest modulus of an eigenvalue; within 1e-7 of 1 it is a unit root."""
+    radius = float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
     return 1.0 if abs(radius - 1.0) < 1e-7 else radius
 
 

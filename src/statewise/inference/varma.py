@@ -61,7 +61,7 @@ def make_invertible(par: VarmaParameters) -> VarmaParameters:
     if sys is None or not len(par.ma):
         return par
     k = len(par.mean)
-    K, F, _ = predictor_gain(sys)
+    K, F, _, _ = predictor_gain(sys)
     ma = np.stack([K[k * j : k * (j + 1)] for j in range(len(par.ma))])
     shared = min(len(par.ar), len(par.ma))
     ma[:shared] -= par.ar[:shared]

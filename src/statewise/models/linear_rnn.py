@@ -10,10 +10,10 @@ import torch
 from statewise._core import checks
 from statewise._core.errors import InputError, UnsupportedError
 from statewise._core.seed import generator
-from statewise.inference.linear_gaussian import System, spectral_radius
+from statewise.inference.linear_gaussian import System, closed_loop_memory
 from statewise.models.base import Density
 from statewise.nn.linear_rnn import LinearRNNModule
-from statewise.results.fit import Memory, half_life
+from statewise.results.fit import Memory
 from statewise.results.forecast import Forecast
 from statewise.results.marginals import GaussianMarginals
 from statewise.results.predicted import Predicted
@@ -163,9 +163,7 @@ class LinearRNN(Density):
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the recurrent weight A − K C and of A; `data` is not needed."""
         own = self._weights()
-        A, C, K = own["transition"], own["observation"], own["gain"][-1]
-        rate, process = spectral_radius(A - K @ C), spectral_radius(A)
-        return Memory(half_life(rate), rate, "eigenvalues", half_life(process))
+        return closed_loop_memory(own["transition"], own["observation"], own["gain"][-1])
 
     def _tensors(self, seqs: Sequences) -> list[tuple[Tensor, Tensor | None]]:
         """(1, T, p) values and (1, T, u) inputs of each sequence."""

@@ -118,7 +118,9 @@ class Structural(LinearGaussian, Trainable):
             scaled = scaled.replace(inputs=u)
         width = len(spread)
         with_mean = "level" not in names
-        unknown = lambda point: self._column_system(point, names, season, width, with_mean)  # noqa: E731
+
+        def unknown(point: np.ndarray) -> System:
+            return self._column_system(point, names, season, width, with_mean)
 
         def objective(point: np.ndarray) -> float:
             past, status = filter_status(unknown(point), scaled, store=False)

@@ -85,11 +85,22 @@ class Memory(Result):
     rate: float
     method: str
     process_half_life: float | None = None
+    ends_after: int | None = None
+
+    @property
+    def brief(self) -> str:
+        """The length of the memory in a few words, for a table."""
+        if self.ends_after is not None:
+            return f"the last {self.ends_after} steps" if self.ends_after > 1 else "the last step"
+        return _steps(self.half_life)
 
     def __str__(self) -> str:
-        text = f"the predictor's memory has a half-life of {_steps(self.half_life)} (from the {self.method})"
+        if self.ends_after is not None:
+            text = f"the predictor looks back over {self.brief} and no further (from the {self.method})"
+        else:
+            text = f"the predictor's memory has a half-life of {self.brief} (from the {self.method})"
         if self.process_half_life is not None:
-            text += f"; a shock to the process itself halves in {_steps(self.process_half_life)}"
+            text += f"; a shock to the process itself has a half-life of {_steps(self.process_half_life)}"
         return text
 
     def to_frame(self) -> pd.DataFrame:
@@ -103,7 +114,7 @@ class Memory(Result):
         figure, axes = new_figure(1)
         horizon = 4 * self.half_life if 0 < self.half_life < 1e6 else 20.0
         lags = np.linspace(0, max(horizon, 4.0))
-        axes[0].plot(lags, self.rate**lags)
+        axes[0].plot(lags, self.rate**lags if self.ends_after is None else lags <= self.ends_after)
         axes[0].set_xlabel("steps back")
         axes[0].set_ylabel("influence")
         return figure
@@ -120,7 +131,5 @@ def half_life(rate: float) -> float:
 
 def _steps(value: float) -> str:
     if np.isinf(value):
-        return "forever (it never fades)"
-    if value == 0:
-        return "zero steps (only the last observation counts)"
+        return "infinitely many steps (it never fades)"
     return f"{value:.3g} steps"
