@@ -102,6 +102,16 @@ def test_series_and_names_that_are_no_text():
     assert from_frame(pd.DataFrame(np.zeros((2, 2)))).columns == ("0", "1")
 
 
+def test_ids_that_differ_stay_apart():
+    large = [2**53, 2**53 + 1, 2**63 - 1]
+    for frame in (pd.DataFrame({"k": large, "y": [1.0, 2.0, 3.0]}), pl.DataFrame({"k": large, "y": [1.0, 2.0, 3.0]})):
+        assert from_frame(frame, "y", id="k").ids == tuple(large)
+    nullable = pd.DataFrame({"k": pd.array(large, dtype="Int64"), "y": [1.0, 2.0, 3.0]})
+    assert from_frame(nullable, "y", id="k").ids == tuple(large)
+    assert from_frame(pd.DataFrame({"k": [0.5, 0.7], "y": [1.0, 2.0]}), "y", id="k").ids == (0.5, 0.7)
+    assert from_frame(pd.DataFrame({"k": [1.0, 2.0], "y": [1.0, 2.0]}), "y", id="k").ids == (1, 2)
+
+
 def test_sort_puts_each_sequence_in_order():
     shuffled = LONG.sample(frac=1.0, random_state=3)
     arguments = {"values": ["gdp"], "time": "quarter", "id": "country", "inputs": "oil", "label": "state", "sort": True}

@@ -19,6 +19,7 @@ def compare(
     source: options.Source,
     values: options.Values = None,
     time: options.Time = None,
+    no_time: options.NoTime = False,
     id: options.Id = None,
     inputs: options.Inputs = None,
     sort: options.Sort = False,
@@ -44,7 +45,7 @@ def compare(
     from statewise.cli import source as sources
     from statewise.cli.folders import choose, run_name
 
-    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
+    reading = sources.Reading.parsed(values, time, no_time, id, inputs, sort, season)
     wanted, levels = options.names("--models", models), options.levels(level)
     title = sources.title(source)
     folder = out / run_name(name, title)

@@ -6,7 +6,9 @@ This module imports nothing slow, so that Ctrl-C is handled from the first momen
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -59,7 +61,7 @@ def _invoke(arguments: Sequence[str] | None) -> int:
             return _usage_error(error)
         if debug:
             raise
-        return _report(error)
+        return _report(error, sys.argv[1:] if arguments is None else arguments)
 
 
 def _usage_error(error: Exception) -> int:
@@ -69,16 +71,17 @@ def _usage_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = "statewise" if context is None else context.command_path
     message = error.format_message()  # type: ignore[attr-defined]  # every ClickException has it
-    complain(f"{message.rstrip('.')}; see {command} --help" if message else f"see {command} --help")
+    if message:  # without one, the help itself has been shown
+        complain(f"{message.rstrip('.')}; see {command} --help")
     return USAGE
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Print the line that belongs to an error and return its exit code."""
     from statewise.cli.output import complain
 
     if isinstance(error, StatewiseError):
-        complain(str(error))
+        complain(as_typed(str(error), arguments))
         return NUMERICAL if isinstance(error, NumericalError) else USAGE
     if isinstance(error, OSError) and error.errno is not None:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
@@ -89,6 +92,21 @@ def _report(error: Exception) -> int:
         "STATEWISE_DEBUG=1)"
     )
     return BUG
+
+
+def as_typed(message: str, arguments: Sequence[str]) -> str:
+    """A message of the library in the words of the command line: ``--sort`` for sort=True, ``--id`` for `id`.
+
+    Only options of the command that was typed are replaced, since a model may have one of the same name.
+    """
+    from statewise.cli.app import app
+
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    functions = [each.callback for each in app.registered_commands if each.callback is not None]
+    known = {name for each in functions if each.__name__ == command for name in inspect.signature(each).parameters}
+    options = "|".join(sorted(known)) or "(?!)"
+    message = re.sub(r"\btime=False\b", "--no-time", message) if "no_time" in known else message
+    return re.sub(rf"\b({options})=True\b|`({options})`", lambda match: f"--{match[1] or match[2]}", message)
 
 
 @contextlib.contextmanager

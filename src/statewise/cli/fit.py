@@ -29,6 +29,7 @@ def fit(
     ] = None,
     values: options.Values = None,
     time: options.Time = None,
+    no_time: options.NoTime = False,
     id: options.Id = None,
     inputs: options.Inputs = None,
     sort: options.Sort = False,
@@ -45,7 +46,7 @@ def fit(
     from statewise.cli.folders import choose, run_name
 
     chosen, arguments = build(model, option or [])
-    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
+    reading = sources.Reading.parsed(values, time, no_time, id, inputs, sort, season)
     title = sources.title(source)
     folder = Path("runs") / run_name(None, f"{title}-{model}") if out is None else out
     choose(folder, overwrite)  # a wrong place is told at once, not after the work

@@ -42,6 +42,7 @@ def forecast(
     seed: options.Seed = 0,
     values: options.Values = None,
     time: options.Time = None,
+    no_time: options.NoTime = False,
     id: options.Id = None,
     inputs: options.Inputs = None,
     sort: options.Sort = False,
@@ -53,7 +54,7 @@ def forecast(
     from statewise.cli import output
     from statewise.cli import source as sources
 
-    reading = sources.Reading.parsed(values, time, id, inputs, sort, season)
+    reading = sources.Reading.parsed(values, time, no_time, id, inputs, sort, season)
     levels = options.levels(level)
     model, seqs = opened(run, data, reading)
     given = None if future is None else future_inputs(future, seqs, steps, id)

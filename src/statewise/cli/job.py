@@ -118,6 +118,10 @@ def run_compare(
     seqs = as_sequences(data)
     if season is not None:
         seqs = seqs.replace(season=season)
+    if seqs.symbols is not None:
+        raise UnsupportedError(
+            f"{title} holds symbols as codes, whose order means nothing, and the candidates model numbers; pass numbers"
+        )
     wanted = Path("runs") / run_name(None, title) if folder is None else Path(folder)
     choose(wanted, overwrite)
     levels = checks.levels(level)

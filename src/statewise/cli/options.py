@@ -22,6 +22,7 @@ Values = Annotated[
     typer.Option(metavar="COLUMNS", help="The columns to model, such as gdp,cons.", rich_help_panel=_READING),
 ]
 Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of times.", rich_help_panel=_READING)]
+NoTime = Annotated[bool, typer.Option("--no-time", help="No column holds times.", rich_help_panel=_READING)]
 Id = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The column that says which sequence a row is of.", rich_help_panel=_READING),

@@ -19,7 +19,7 @@ class Reading:
     """How to read a file: the options of `statewise.read`, with the names that the command line gives them."""
 
     values: list[str] | None = None
-    time: str | None = None
+    time: str | bool | None = None
     id: str | None = None
     inputs: list[str] | None = None
     sort: bool = False
@@ -27,10 +27,20 @@ class Reading:
 
     @classmethod
     def parsed(
-        cls, values: str | None, time: str | None, id: str | None, inputs: str | None, sort: bool, season: int | None
+        cls,
+        values: str | None,
+        time: str | None,
+        no_time: bool,
+        id: str | None,
+        inputs: str | None,
+        sort: bool,
+        season: int | None,
     ) -> Reading:
         """From the texts of the options."""
-        return cls(names("--values", values), time, id, names("--inputs", inputs), sort, season)
+        if no_time and time is not None:
+            raise InputError("--time and --no-time contradict each other; pass one of them")
+        when = False if no_time else time
+        return cls(names("--values", values), when, id, names("--inputs", inputs), sort, season)
 
 
 def load(source: str, reading: Reading) -> Sequences:
@@ -66,7 +76,12 @@ def _embedded(name: str, reading: Reading) -> Sequences:
     """A data set, with the chosen columns and season; the other options are about files."""
     from statewise.sequences import datasets
 
-    foreign = {"--time": reading.time, "--id": reading.id, "--inputs": reading.inputs, "--sort": reading.sort or None}
+    foreign = {
+        "--no-time" if reading.time is False else "--time": reading.time,
+        "--id": reading.id,
+        "--inputs": reading.inputs,
+        "--sort": reading.sort or None,
+    }
     given = [option for option, value in foreign.items() if value is not None]
     if given:
         raise InputError(

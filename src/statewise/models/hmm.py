@@ -266,8 +266,8 @@ class HMM(Density, Trainable, HasDiscreteStates):
             model = self._for_columns_of(seqs)
             yield lambda: HiddenMarkov(model.chain, model.emission.prepared(seqs.values, seqs.columns))
             return
-        require_distinct(seqs.values, self._options["states"])
         pooled = self._family.pooled(seqs.values, self._options["states"], seqs.columns, **self._emission_options)
+        require_distinct(seqs.values, self._options["states"])
         # With given means nothing is left to chance.
         for number in range(1 if "means" in self._given else restarts):
             rng = generator(child_seed(seed, number))

@@ -59,7 +59,7 @@ def is_frame(data: Any) -> bool:
 
 
 def table_of(frame: Any, source: str = "the frame", lines: Sequence[int] | None = None) -> Table:
-    """A frame's columns as float64, datetime64 or lists of cells, and the times in its index.
+    """A frame's columns as integers, float64, datetime64 or lists of cells, and the times in its index.
 
     Args:
         frame: a frame or a series.
@@ -91,6 +91,8 @@ def table_of(frame: Any, source: str = "the frame", lines: Sequence[int] | None 
 
 def _cells(series: Any, nw: Any) -> Any:
     kind = series.dtype
+    if kind.is_integer() and not series.is_null().any():
+        return series.to_numpy().astype(np.uint64 if kind.is_unsigned_integer() else np.int64)  # exact, as ids must be
     if kind.is_numeric():
         return np.array(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
     if isinstance(kind, nw.Datetime):

@@ -33,7 +33,7 @@ class Table:
     """Named columns of equal length and where they come from.
 
     Args:
-        columns: float64 or datetime64 arrays, or lists of cells (text, None where missing).
+        columns: integer, float64 or datetime64 arrays, or lists of cells (text, None where missing).
         source: what messages call it: a file name, or "the frame".
         lines: (rows,) number of each row as the user sees it; default 0, 1, 2, …
         unit: what messages call a row: "line" in a text file, otherwise "row".
@@ -69,7 +69,7 @@ class Table:
         if isinstance(cells, np.ndarray):
             if cells.dtype.kind == "M":
                 raise DataError(f"{self.source}, column {name!r} has dates, not numbers; use it as `time`")
-            numbers = cells
+            numbers = cells.astype(np.float64)
         else:
             numbers, bad = parse_numbers(cells)
             if bad is not None:
@@ -88,7 +88,7 @@ class Table:
         """Whether the column is meant as numbers: at least half of its cells that are there are."""
         cells = self.columns[name]
         if isinstance(cells, np.ndarray):
-            return cells.dtype.kind == "f"
+            return cells.dtype.kind in "fiu"
         if parse_numbers(cells)[1] is None:
             return not any(isinstance(cell, bool) for cell in cells)
         there = [cell for cell in cells if not _is_missing(cell)]

@@ -41,7 +41,7 @@
     const title = (given) => (given && given.title ? { title: { ...given.title, standoff: 6, font: { size: 12 } } } : {});
     return {
       autosize: true,
-      margin: { l: 48, r: 14, t: 8, b: 32 },
+      margin: { l: 48, r: 26, t: 8, b: 32 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "@muted" },
