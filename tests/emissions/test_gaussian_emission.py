@@ -52,7 +52,9 @@ def test_log_likelihood_is_the_density_of_what_was_observed(covariance, missing)
     values[7] = np.nan
     table = emission.log_likelihood(values)
     matrices = dense(covariance, emission.parameters["covariances"], 3, 4)
-    np.testing.assert_allclose(table, reference.gaussian_table(values, emission.means, matrices), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        table, reference.gaussian_table(values, emission.means, matrices), rtol=1e-11, atol=1e-12
+    )
     assert (table[7] == 0).all()
     if not missing:
         scipy = multivariate_normal(emission.means[1], matrices[1]).logpdf(values[:7])
@@ -130,7 +132,9 @@ def test_m_step_with_missing_entries_is_exact_em(covariance):
             current, score = current.m_step(values, weights), after
         ends.append(current)
     np.testing.assert_allclose(ends[0].means, ends[1].means, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(ends[0].parameters["covariances"], ends[1].parameters["covariances"], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        ends[0].parameters["covariances"], ends[1].parameters["covariances"], rtol=1e-6, atol=1e-8
+    )
     rng, best = np.random.default_rng(2), (weights * ends[0].log_likelihood(values)).sum()
     for _ in range(20):
         tilt = rng.normal(size=(3, 3)) * 1e-3
@@ -200,7 +204,7 @@ def test_the_floor_is_a_constrained_maximum_and_is_stated(covariance):
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_m_step_does_not_depend_on_units(covariance):
     """Columns in other units and about another origin (exact for powers of two), with missing entries and a floor met."""
-    emission, values, weights = case(covariance, missing=0.2, dim=2)
+    _, values, weights = case(covariance, missing=0.2, dim=2)
     if covariance == "spherical":
         unit = np.array([4.0, 4.0])
     else:
@@ -251,7 +255,9 @@ def test_residuals_are_normal_scores_of_the_mixture():
     np.testing.assert_allclose(emission.residuals(values, weights), expected, rtol=1e-8, atol=1e-9)
     one = GaussianEmission.given({"means": [[1.0]], "covariances": [[4.0]]}, 1)
     far = np.array([[61.0], [-59.0], [1.0], [np.nan]])
-    np.testing.assert_allclose(one.residuals(far, np.ones((4, 1)))[:, 0], [30.0, -30.0, 0.0, np.nan], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(
+        one.residuals(far, np.ones((4, 1)))[:, 0], [30.0, -30.0, 0.0, np.nan], rtol=1e-10, atol=1e-15
+    )
     two = GaussianEmission.given({"means": [[0.0], [5.0]], "covariances": [[1.0], [1.0]]}, 2)
     np.testing.assert_allclose(two.residuals(np.array([[0.3]]), np.array([[1.0, 0.0]])), [[0.3]], rtol=1e-12)
 

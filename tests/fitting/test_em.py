@@ -54,7 +54,7 @@ def test_the_tolerance_is_per_step_of_data():
 
 
 def test_a_fall_is_an_error_and_rounding_is_not():
-    with pytest.raises(NumericalError, match="from -50 to -50.1 nats in iteration 2"):
+    with pytest.raises(NumericalError, match=r"from -50 to -50\.1 nats in iteration 2"):
         em(0, *climb([-100.0, -50.0, -50.1]), n_steps=10, max_iter=5, tol=1e-9)
     done = em(0, *climb([-100.0, -50.0, -50.0 - 1e-11]), n_steps=10, max_iter=5, tol=1e-9)
     assert done.outcome is Outcome.CONVERGED

@@ -69,7 +69,9 @@ def test_given_parameters_replace_what_a_start_finds():
     assert np.array_equal(found.emission.means, given["means"])
     assert np.array_equal(found.chain.transition, given["transition_probs"])
     with pytest.raises(InputError, match="`means` has shape \\(2, 2\\); pass one column for each of the data's 1"):
-        start(pooled(values), values, np.array([60]), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0))
+        start(
+            pooled(values), values, np.array([60]), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0)
+        )
 
 
 @pytest.mark.parametrize("kind", ["kmeans", "random"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,7 +48,9 @@ def test_everything_against_the_enumeration_of_all_paths(states, length):
     assert best.log_prob[0] == pytest.approx(joint.max(), rel=1e-13)
     for t in range(length):
         prefix, weights = reference.enumerate_paths(chain.initial, chain.transition, table[: t + 1])
-        law = np.array([np.exp(weights[prefix[:, -1] == k] - np.logaddexp.reduce(weights)).sum() for k in range(states)])
+        law = np.array(
+            [np.exp(weights[prefix[:, -1] == k] - np.logaddexp.reduce(weights)).sum() for k in range(states)]
+        )
         np.testing.assert_allclose(discrete.filter(chain, table, lengths).probs[t], law, **TOLERANCE)
 
 
@@ -101,7 +105,9 @@ def test_two_symmetric_states_are_a_scalar_recursion():
     ratio = np.random.default_rng(0).normal(size=200) * 3
     table = np.column_stack([ratio, np.zeros(200)])
     probs = discrete.filter(symmetric(0.1), table, np.array([200])).probs
-    np.testing.assert_allclose(np.log(probs[:, 0] / probs[:, 1]), log_odds_recursion(0.1, ratio), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        np.log(probs[:, 0] / probs[:, 1]), log_odds_recursion(0.1, ratio), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_the_predicted_log_odds_saturate():
@@ -142,7 +148,9 @@ def test_the_forgetting_rate_is_the_gap_of_two_lyapunov_exponents():
     steps = discrete.log_prob_steps(chain, table, lengths)
     exponents = sums / 2999
     assert exponents[0] == pytest.approx(steps[1:].mean(), abs=1e-3)
-    assert np.log(discrete.forgetting_rate(chain, table, lengths)) == pytest.approx(exponents[1] - exponents[0], abs=2e-3)
+    assert np.log(discrete.forgetting_rate(chain, table, lengths)) == pytest.approx(
+        exponents[1] - exponents[0], abs=2e-3
+    )
 
 
 def test_rates_at_the_edges():
@@ -223,7 +231,7 @@ def test_sequences_together_and_alone_are_the_same():
     together = discrete.smooth(chain, table, lengths)
     path = discrete.viterbi(chain, table, lengths)
     counts, offsets = np.zeros((3, 3)), np.concatenate([[0], np.cumsum(lengths)])
-    for n, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for n, (a, b) in enumerate(pairwise(offsets)):
         alone = discrete.smooth(chain, table[a:b], lengths[n : n + 1])
         assert np.array_equal(alone.probs, together.probs[a:b])
         assert np.array_equal(alone.steps, together.steps[a:b])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def run_viterbi(pi, P, L, offsets):
 
 
 def each(L, offsets):
-    return [L[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [L[a:b] for a, b in pairwise(offsets)]
 
 
 CASES = {
@@ -131,7 +132,7 @@ def test_scaled_and_log_space_are_the_same_recursion():
     smoothed, counts = run_backward(pi, P, L, offsets)
     assert (codes == kernel.SCALED).all()
     total = np.zeros(P.shape)
-    for a, b in zip(offsets[:-1], offsets[1:], strict=True):
+    for a, b in pairwise(offsets):
         s, log_a, log_f, g = poisoned(b - a), poisoned(b - a, 3), poisoned(b - a, 3), poisoned(b - a, 3)
         assert kernel._forward_log(reference.log(pi), reference.log(P), L[a:b], s, log_a, log_f) == kernel.LOG_SPACE
         kernel._backward_log(reference.log(P), log_a, log_f, g, total)

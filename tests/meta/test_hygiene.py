@@ -39,8 +39,10 @@ def files() -> list[Path]:
     listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     paths = [ROOT / line for line in listing.stdout.splitlines()]
     if listing.returncode:  # no git here, such as in a source archive
-        paths = [path for path in ROOT.rglob("*") if not {".venv", "__pycache__"} & set(path.parts)]
-    return sorted(path for path in paths if path.is_file() and path.suffix in TEXT and path.stat().st_size < 2_000_000)
+        folders = [".ci", "benchmarks", "docs", "src", "tests"]
+        paths = [*ROOT.iterdir(), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
+    paths = [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(path for path in paths if path.suffix in TEXT and path.stat().st_size < 2_000_000)
 
 
 def machine_paths(text: str) -> list[str]:

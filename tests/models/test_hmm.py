@@ -12,8 +12,6 @@ from statewise._core.outcome import Outcome
 from statewise.emissions.gaussian import COVARIANCES
 from statewise.models.hmm import HMM
 
-hmmlearn = pytest.importorskip("hmmlearn.hmm")
-
 
 def random_model(covariance="diag", states=3, dim=2, seed=0, spread=2.0):
     rng = np.random.default_rng(seed)
@@ -72,8 +70,12 @@ def test_every_verb_against_the_twin_with_missing_entries(covariance):
     steps = np.concatenate([reference.log_prob_steps(*case) for case in cases])
     np.testing.assert_allclose(model.log_prob(seqs, per_step=True), steps, **close)
     np.testing.assert_allclose(model.log_prob(seqs), [reference.log_prob_steps(*case).sum() for case in cases], **close)
-    np.testing.assert_allclose(model.filter(seqs).probs, np.vstack([reference.filtered(*case) for case in cases]), **close)
-    np.testing.assert_allclose(model.smooth(seqs).probs, np.vstack([reference.smoothed(*case) for case in cases]), **close)
+    np.testing.assert_allclose(
+        model.filter(seqs).probs, np.vstack([reference.filtered(*case) for case in cases]), **close
+    )
+    np.testing.assert_allclose(
+        model.smooth(seqs).probs, np.vstack([reference.smoothed(*case) for case in cases]), **close
+    )
     best = [reference.viterbi(*case) for case in cases]
     assert np.array_equal(model.decode(seqs).path, np.concatenate([path for path, _ in best]))
     np.testing.assert_allclose(model.decode(seqs).log_prob, [value for _, value in best], **close)
@@ -148,6 +150,7 @@ def test_residuals_of_the_true_model_are_standard_normal():
 
 def peer_of(model, **options):
     """hmmlearn 0.3.3 with the same parameters, and its hidden priors on the covariances taken away."""
+    hmmlearn = pytest.importorskip("hmmlearn.hmm")
     covariance = model.get_params()["covariance"]
     peer = hmmlearn.GaussianHMM(
         len(model.means), covariance_type=covariance, covars_prior=0.0, covars_weight=-1.0, min_covar=0.0,
@@ -198,7 +201,8 @@ def test_a_fit_rises_ends_at_a_maximum_and_states_its_likelihood(covariance):
     seqs = gappy(model, [200, 150], missing=0.15)
     fit = HMM(3, covariance=covariance).fit(seqs, tol=1e-9, max_iter=2000, restarts=2)
     result = fit.fit_result
-    assert result.converged and result.notes == () or "nats apart" in result.notes[0]
+    assert result.converged
+    assert not any("min_variance" in note for note in result.notes)
     assert (np.diff(result.trace) >= -1e-9 * abs(result.log_prob)).all()
     assert result.log_prob == pytest.approx(fit.log_prob(seqs).sum(), rel=1e-12)
     assert result.n_steps == int((~np.isnan(seqs.values)).any(axis=1).sum()) < seqs.rows
@@ -376,7 +380,13 @@ def test_samples_have_the_model_s_moments_and_names():
 
 def test_memory_is_that_of_the_symmetric_recursion():
     """Two states, switch probability .1: |λ₂| = 1 − 2ε = .8, and observations shorten it (slope ≤ 1 − 2ε, theory §2)."""
-    model = HMM(2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.1, 0.9]], means=[-1.0, 1.0], covariances=[1.0, 1.0])
+    model = HMM(
+        2,
+        initial_probs=[0.5, 0.5],
+        transition_probs=[[0.9, 0.1], [0.1, 0.9]],
+        means=[-1.0, 1.0],
+        covariances=[1.0, 1.0],
+    )
     memory = model.memory()
     assert (memory.method, memory.rate) == ("eigenvalues", pytest.approx(0.8))
     assert memory.half_life == memory.process_half_life == pytest.approx(np.log(2) / -np.log(0.8))
@@ -395,7 +405,9 @@ def test_zeros_in_the_chain_never_become_nan():
     y = np.array([900.0, -1000.0, 0.0, 1000.0, np.nan, 1e5])
     table = arguments(model, y[:, None])
     # The twin takes differences of sums up to 5e9.
-    np.testing.assert_allclose(model.log_prob(y, per_step=True), reference.log_prob_steps(*table), rtol=1e-12, atol=1e-5)
+    np.testing.assert_allclose(
+        model.log_prob(y, per_step=True), reference.log_prob_steps(*table), rtol=1e-12, atol=1e-5
+    )
     np.testing.assert_allclose(model.smooth(y).probs, reference.smoothed(*table), atol=1e-12)
     for result in (model.filter(y).probs, model.predict(y).mean, model.predict(y).variance, model.forecast(y).mean):
         assert np.isfinite(result).all()
@@ -417,7 +429,7 @@ def test_inputs_and_parameters_are_not_changed():
 
 def test_a_summary_says_how_it_went():
     text = HMM(2).fit(random_model().sample(100, seed=1)).summary()
-    assert "HMM(states=2)" in text and "converged" in text and "transition_probs (2, 2)" in text
+    assert "HMM(states=2)" in text and "converged" in text and "transition_probs" in text
     assert repr(HMM(3, covariance="full")) == "HMM(states=3, covariance='full')"
 
 

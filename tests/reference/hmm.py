@@ -99,5 +99,7 @@ def gaussian_table(y, means, covariances):
         o = ~np.isnan(row)
         for k, (mean, cov) in enumerate(zip(means, covariances, strict=True)):
             gap, sub = row[o] - mean[o], cov[np.ix_(o, o)]
-            table[t, k] = -0.5 * (o.sum() * np.log(2 * np.pi) + np.linalg.slogdet(sub)[1] + gap @ np.linalg.inv(sub) @ gap)
+            table[t, k] = -0.5 * (
+                o.sum() * np.log(2 * np.pi) + np.linalg.slogdet(sub)[1] + gap @ np.linalg.inv(sub) @ gap
+            )
     return table

@@ -20,6 +20,49 @@ def complete(sys):
     return {name: np.zeros(shape) for name, shape in zeros.items()} | dict(sys)
 
 
+WORDS = {
+    "A": "transition",
+    "C": "observation",
+    "Q": "state_noise",
+    "R": "observation_noise",
+    "S": "noise_cross",
+    "m0": "initial_mean",
+    "P0": "initial_cov",
+    "b": "state_intercept",
+    "d": "observation_intercept",
+    "B": "input_to_state",
+    "D": "input_to_observation",
+}
+
+
+def words(sys):
+    """The system by its public names, for a start that is known."""
+    return {WORDS[letter]: value for letter, value in sys.items() if letter != "Pinf" and value.size}
+
+
+def random_system(rng, n, p, u=0, cross=True, diffuse=False, radius=0.95):
+    """A stable system with every part in it; `diffuse` replaces the known start by one that is unknown altogether."""
+    A = rng.standard_normal((n, n))
+    A *= radius / np.abs(np.linalg.eigvals(A)).max()
+    half = rng.standard_normal((n + p, n + p))
+    noise = half @ half.T / (n + p)
+    start = rng.standard_normal((n, n))
+    sys = {
+        "A": A,
+        "C": rng.standard_normal((p, n)),
+        "Q": noise[:n, :n],
+        "R": noise[n:, n:],
+        "S": noise[:n, n:] if cross else np.zeros((n, p)),
+        "b": rng.standard_normal(n),
+        "d": rng.standard_normal(p),
+        "B": rng.standard_normal((n, u)),
+        "D": rng.standard_normal((p, u)),
+        "m0": rng.standard_normal(n),
+        "P0": np.zeros((n, n)) if diffuse else start @ start.T / n + 0.1 * np.eye(n),
+    }
+    return {name: np.ascontiguousarray(part) for name, part in sys.items()} | ({"Pinf": np.eye(n)} if diffuse else {})
+
+
 # --- the joint Gaussian of everything ---------------------------------------------------------------------------------
 
 

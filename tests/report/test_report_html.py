@@ -186,7 +186,7 @@ def test_the_table_has_the_comparisons_numbers(page):
 def check_table(page: Page, comparison: Comparison) -> None:
     head = next(row for row in page.rows if row and row[0] == "model")
     assert [heading.replace("\u00a0", " ") for heading in head[1:]] == [
-        "log score", "difference ± SE", "p", "CRPS", "RMSE", "MASE", "cover 80 %", "cover 95 %", "half-life", "fit s", "parameters",
+        "log score", "difference ± SE", "p", "CRPS", "RMSE", "MASE", "cover 80 %", "cover 95 %", "memory", "fit s", "parameters",
     ]  # fmt: skip
     for score in comparison.scores:
         row = next(
@@ -307,7 +307,7 @@ def test_a_model_that_cannot_say_its_memory():
     seqs = fakes.yearly()
     model = Silent(NAMES[0])
     page = Page(report_page("t", seqs, fakes.compared(seqs, NAMES), model, model.forecast(seqs, 3), (), Path("x")))
-    assert "half-life of zero steps" not in page.text
+    assert "the process itself has a half-life" not in page.text
 
 
 def test_write_report(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.report import fakes
 
 from statewise.report import ranking
 from statewise.report.text import aligned, comparison_table, comparison_text, report_text
+from statewise.results.fit import Memory
 
 NAMES = ["VARMA(p=2, q=1)", "Recurrent(cell='gru', hidden=32)", "Naive", "SeasonalNaive(12)"]
 
@@ -33,7 +35,7 @@ def test_the_terminals_table_is_never_cut(comparison, width):
     assert "…" not in text
     for row in ranking.ranking(comparison).rows:
         for key, cell in row.cells.items():
-            assert key in ("p_value", "half_life") or cell in text
+            assert key in ("p_value", "memory") or cell in text
     assert "HMM(states=4) failed: window 1: the sequences have 5 steps" in text
 
 
@@ -62,6 +64,13 @@ def test_columns_have_the_digits_that_tell_models_apart(comparison):
     assert best.leads == {"log_score", "crps", "rmse", "mase"}
     assert best.is_best and not rows["Naive"].is_best
     assert rows["HMM(states=4)"].marks == "failed"
+
+
+def test_a_memory_that_ends_says_so(comparison):
+    ends = Memory(0.0, 0.0, "eigenvalues", ends_after=9)
+    scores = (replace(comparison.scores[0], memory=ends), replace(comparison.scores[1], memory=None))
+    rows = ranking.ranking(replace(comparison, scores=scores)).rows
+    assert [row.cells["memory"] for row in rows] == ["last 9", "–"]
 
 
 def test_aligned_wraps_names_and_keeps_columns():

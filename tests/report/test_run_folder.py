@@ -15,7 +15,7 @@ from statewise.evaluate.compare import compare
 from statewise.models.naive import Naive
 from statewise.report import run_folder
 from statewise.report.files import comparison_json, csv
-from statewise.report.run_folder import open_run, read_record, write_run
+from statewise.report.run_folder import open_run, read_record, write_fit, write_run
 from statewise.sequences.sequences import Sequences
 
 
@@ -172,6 +172,16 @@ def test_writing_again_replaces_the_run_and_leaves_other_files(tmp_path):
     assert len(list((run.folder / "model").iterdir())) == 2
 
 
+def test_a_fit_alone_is_a_smaller_run(tmp_path):
+    """It takes the place of a whole run and leaves none of its files behind."""
+    job(tmp_path / "run", fakes.panel())
+    seqs = fakes.yearly()
+    folder = write_fit(tmp_path / "run", title="t", seqs=seqs, model=Naive(2).fit(seqs))
+    assert {path.name for path in folder.iterdir()} == {"model", "data.npz", "run.json"}
+    assert open_run(folder)[1].equals(seqs)
+    assert read_record(folder)["commands"]["forecast"] == f"statewise forecast {folder} --steps 12"
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_an_interrupt_leaves_no_half_run(tmp_path, monkeypatch, existing):
     """Ctrl-C in the middle of writing: no new folder, or the old run as it was."""
@@ -204,6 +214,7 @@ def test_a_model_that_needs_future_inputs(tmp_path):
     seqs = fakes.yearly().replace(inputs=np.arange(120.0), input_columns=["oil"])
     comparison = compare([Naive(2)], seqs, horizon=4, windows=2)
     run = write_run(tmp_path / "run", title="t", seqs=seqs, comparison=comparison, model=Driven(2).fit(seqs), steps=3)
+    assert read_record(run.folder)["commands"]["forecast"].endswith("--steps 3 --future FILE")
     assert run.forecast is None and not (run.folder / "forecast.csv").exists()
     assert "the future of oil is not known" in run.report_text.read_text(encoding="utf-8").replace("\n", " ").replace(
         "  ", " "

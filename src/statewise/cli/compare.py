@@ -75,29 +75,28 @@ def compare(
 
 def _show(result: JobResult) -> None:
     from statewise.cli import output
+    from statewise.cli.exits import as_typed
     from statewise.report.facts import shell_line
     from statewise.report.text import comparison_table
 
     output.say(comparison_table(result.comparison), "", result.comparison.verdict, "")
     best = result.comparison.best.name
     if best in result.memories:
-        output.say(f"Memory: {result.memories[best]}.")
+        output.say(f"Memory of {best}: {result.memories[best]}.")
     output.say(half_lives(result.memories))
     if result.bridge is not None:
         output.say(str(result.bridge))
     for note in (*result.comparison.notes, *result.notes):
-        output.say(f"Note: {note}")
+        output.say(f"Note: {as_typed(note, ['compare'])}")
     written = ", ".join(sorted(f"{path.name}/" if path.is_dir() else path.name for path in result.folder.iterdir()))
     output.say("", f"written to {result.folder}: {written}", wrap=False)
     output.say(f"next: {shell_line(result.folder, 2 * result.comparison.horizon)}", wrap=False)
 
 
 def half_lives(memories: dict[str, Memory]) -> str:
-    """One line: the half-life of every model's memory, in steps."""
-    from statewise.report.numbers import number
-
-    return "Half-lives in steps: " + ", ".join(
-        f"{name} {number(memory.half_life, 3)}" for name, memory in memories.items()
+    """One line: the half-life of every model's memory, or where it ends."""
+    return (
+        "Half-life of each model's memory: " + "; ".join(f"{name} {one.brief}" for name, one in memories.items()) + "."
     )
 
 

@@ -58,7 +58,15 @@ def forecast(
     levels = options.levels(level)
     model, seqs = opened(run, data, reading)
     given = None if future is None else future_inputs(future, seqs, steps, id)
-    found = model.forecast(seqs, steps=steps, level=levels, inputs=given, seed=seed)
+    try:
+        found = model.forecast(seqs, steps=steps, level=levels, inputs=given, seed=seed)
+    except InputError as error:
+        if given is None and seqs.inputs is not None and "`inputs`" in str(error):
+            names = ", ".join(seqs.input_columns)
+            raise InputError(
+                f"{model.name} needs the next {steps} values of {names}; pass them with --future FILE"
+            ) from error
+        raise
     if out is not None:
         write_atomically(out, found.to_frame().to_csv(index=False, lineterminator="\n"))
     if as_json:

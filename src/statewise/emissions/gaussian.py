@@ -204,7 +204,9 @@ def _judged(covariance: str, given: Any, states: int, dim: int) -> np.ndarray:
 
 def _positive(variances: np.ndarray) -> np.ndarray:
     if not ((variances > _RANGE[0]) & (variances < _RANGE[1])).all():
-        raise InputError(f"`covariances` has the variance {variances.min():g}; pass numbers above 0 (variances, not sds)")
+        raise InputError(
+            f"`covariances` has the variance {variances.min():g}; pass numbers above 0 (variances, not sds)"
+        )
     return variances
 
 
@@ -238,5 +240,7 @@ def _fit_variance(values: np.ndarray, columns: Sequence[str]) -> np.ndarray:
                 "maximum likelihood there; leave the column out"
             )
         if not _RANGE[0] < variance[d] < _RANGE[1]:
-            raise InputError(f"column {column} has variance {variance[d]:g}, beyond doubles; measure it in another unit")
+            raise InputError(
+                f"column {column} has variance {variance[d]:g}, beyond doubles; measure it in another unit"
+            )
     return variance

@@ -16,7 +16,6 @@ from statewise.emissions.gaussian_diagonal import NO_WEIGHT, Estimate
 from statewise.kernels import _chunks, gaussian
 
 
-
 def patterns(values: np.ndarray) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
     """(rows, observed (p,)) for each pattern of missing entries; rows in which nothing was observed are left out."""
     missing = np.isnan(values)
@@ -45,6 +44,8 @@ def _numbered(missing: np.ndarray) -> np.ndarray:
 
 def log_likelihood(values: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """(rows, K) log N(y_o; μ_o, Σ_oo), o the observed entries of the row; 0 where there is none."""
+    if not np.isnan(values).any():
+        return _complete_rows(values, means, covariances)
     table = np.zeros((len(values), len(means)))
     for rows, o in patterns(values):
         seen = np.ascontiguousarray(values[rows][:, o])

@@ -73,10 +73,7 @@ def m_step(
         total = np.where(known, s0, 0.0).sum(axis=1)
         pooled = (np.where(known, s0, 0.0) * found).sum(axis=1) / np.where(total > 0, total, 1.0)
         found = np.where(total > 0, pooled, variances[:, 0])
-        low, limit = found < floor.mean(), floor.mean()
-        return Estimate(means + shift, np.maximum(found, limit), _numbers(low))
-    return Estimate(means + shift, np.maximum(found, floor), _numbers((found < floor).any(axis=1)))
-
-
-def _numbers(flags: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(k) for k in np.flatnonzero(flags))
+        floor, low = floor.mean(), found < floor.mean()
+    else:
+        low = (found < floor).any(axis=1)
+    return Estimate(means + shift, np.maximum(found, floor), tuple(int(k) for k in np.flatnonzero(low)))

@@ -91,5 +91,7 @@ def notes(runs: Sequence[Run], chosen: Run) -> tuple[str, ...]:
     ends = [run.log_prob for run, is_held in zip(runs, held, strict=True) if np.isfinite(run.log_prob) and not is_held]
     if len(ends) > 1 and max(ends) - min(ends) > 1.0:
         gap = max(ends) - min(ends)
-        found.append(f"the starts ended up to {gap:.3g} nats apart; the best is kept, more restarts may find a better one")
+        found.append(
+            f"the starts ended up to {gap:.3g} nats apart; the best is kept, more restarts may find a better one"
+        )
     return tuple(found)

@@ -13,6 +13,7 @@ import numpy as np
 from statewise._core.errors import InputError, NumericalError
 from statewise._core.outcome import Outcome
 from statewise.kernels import kalman, smoother
+from statewise.kernels._chunks import by_sequence, share
 from statewise.kernels._threads import over_sequences
 from statewise.results.fit import Memory, half_life
 from statewise.results.marginals import GaussianMarginals
@@ -84,7 +85,11 @@ def system(
 
 @dataclass(frozen=True)
 class Filtering:
-    """What one pass of the filter leaves, packed over rows; `*_next` is the prediction after the last step of each sequence."""
+    """What one pass of the filter leaves, packed over rows; `*_next` is the prediction after the last step of each sequence.
+
+    `diffuse_next` (N, n, d) is a factor of its diffuse covariance, zero where the start is settled, and `reach_next` the size of the terms
+    that it is the remainder of (see `statewise.kernels.kalman`).
+    """
 
     log_prob: np.ndarray
     mean_pred: np.ndarray
@@ -95,6 +100,7 @@ class Filtering:
     mean_next: np.ndarray
     cov_next: np.ndarray
     diffuse_next: np.ndarray
+    reach_next: np.ndarray
 
 
 def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:
@@ -129,18 +135,19 @@ def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering,
     mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
     mean_filt, cov_filt = np.empty((kept, n)), np.empty((kept, n, n))
     diffuse = np.zeros((kept, p), np.bool_)
-    m, P, Pinf = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, sys.Pinf))
+    W = _square_root(sys.Pinf)
+    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
     y, offset = _offsets(sys, seqs)
     offsets = seqs.offsets
 
     def work(first: int, last: int) -> None:
         kalman.filter_packed(
-            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, Pinf,
+            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
             log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, status,
         )  # fmt: skip
 
     over_sequences(work, offsets, n * n)
-    return Filtering(log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, m, P, Pinf), status
+    return Filtering(log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, m, P, diffuse_next, reach), status
 
 
 @dataclass(frozen=True)
@@ -177,21 +184,20 @@ def _backward(sys: System, seqs: Sequences, past: Filtering, states: bool, gradi
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
     errors = np.zeros((rows if gradient else 0, p))
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
-    shares: list[list[np.ndarray]] = []
     y, _ = _offsets(sys, seqs)
     offsets = seqs.offsets
+    bounds = by_sequence(offsets)
+    sums = [np.zeros((len(bounds) - 1, *shape)) for shape in shapes]
 
-    def work(first: int, last: int) -> None:
-        gA, gC, gQ, gR, gS, gb = sums = [np.zeros(shape) for shape in shapes]
-        shares.append(sums)
+    def work(chunk: int, first: int, last: int) -> None:
+        gA, gC, gQ, gR, gS, gb = (each[chunk] for each in sums)
         smoother.backward_packed(
             first, last, y, offsets, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, r, N,
             states, mean, cov, gradient, gA, gC, gQ, gR, gS, gb, errors, status,
         )  # fmt: skip
 
-    over_sequences(work, offsets, 4 * n * n)
-    total = [np.sum(parts, axis=0) for parts in zip(*shares, strict=True)]
-    return _Backward(mean, cov, r, N, total, errors, status)
+    share(work, bounds, 20.0 * rows * n * n)
+    return _Backward(mean, cov, r, N, [each.sum(axis=0) for each in sums], errors, status)
 
 
 def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | None:
@@ -240,6 +246,10 @@ def _known_smooth(sys: System, seqs: Sequences) -> _Backward:
 
 def _diffuse_smooth(sys: System, seq: Sequences) -> tuple[np.ndarray, np.ndarray]:
     W = _square_root(sys.Pinf)
+    if filter_status(replace(sys, Pinf=np.zeros_like(sys.Pinf)), seq, store=False)[1].any():
+        # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
+        size = max(float(np.abs(part).max()) for part in (sys.Q, sys.R))
+        sys = replace(sys, P0=sys.P0 + size * sys.Pinf)
     first = _known_smooth(sys, seq)
     information = W.T @ first.N[0] @ W
     if not np.linalg.cond(information) < 1e14:
@@ -273,22 +283,30 @@ def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None
         InputError: a sequence is too short to settle a diffuse start, so that its forecast has no variance.
     """
     past = run_filter(sys, seqs, store=False)
-    m, P = past.mean_next, past.cov_next
-    if (np.einsum("pi,nij,pj->np", sys.C, past.diffuse_next, sys.C) > kalman.DIFFUSE_TOLERANCE).any():
-        shortest = int(np.argmin(seqs.lengths))
-        raise InputError(
-            f"sequence {seqs.ids[shortest]!r} has too few observations ({seqs.lengths[shortest]} steps) to settle the diffuse start of {sys.n} "
-            "states; pass a longer sequence, or a model with a known start"
-        )
+    m, P, W, reach = past.mean_next, past.cov_next, past.diffuse_next, past.reach_next
     mean, var = np.empty((len(seqs), steps, sys.p)), np.empty((len(seqs), steps, sys.p))
     for h in range(steps):
+        _refuse_diffuse(sys, seqs, W, reach)
         u = None if inputs is None else inputs[:, h]
         mean[:, h], var[:, h] = observation_moments(sys, m, P, u)
         m = m @ sys.A.T + sys.b
         if u is not None and sys.B.shape[1]:
             m = m + u @ sys.B.T
         P = sys.A @ P @ sys.A.T + sys.Q
+        W, reach = sys.A @ W, sys.A @ reach
     return GaussianMarginals(mean, var)
+
+
+def _refuse_diffuse(sys: System, seqs: Sequences, W: np.ndarray, reach: np.ndarray) -> None:
+    """Raise if an observation that is predicted with the diffuse factors W (N, n, d) has infinite variance."""
+    part = np.linalg.norm(sys.C @ W, axis=-1)
+    unsettled = (part > kalman.DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
+    if unsettled.any():
+        first = int(np.argmax(unsettled))
+        raise InputError(
+            f"sequence {seqs.ids[first]!r} has too few observations ({seqs.lengths[first]} steps) to settle the diffuse start of {sys.n} "
+            "states; pass a longer sequence, or a model with a known start"
+        )
 
 
 def sample(

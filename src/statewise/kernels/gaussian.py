@@ -57,12 +57,14 @@ def diagonal_moments(y, w, m, first, last, s0, s1, s2):
             value = y[t, d]
             if math.isnan(value):
                 continue
+            # Three loops: one alone has more arrays than the compiler checks for overlap, and stays scalar.
             for k in range(K):
-                weight = w[t, k]
+                s0[d, k] += w[t, k]
+            for k in range(K):
+                s1[d, k] += w[t, k] * (value - m[d, k])
+            for k in range(K):
                 gap = value - m[d, k]
-                s0[d, k] += weight
-                s1[d, k] += weight * gap
-                s2[d, k] += weight * gap * gap
+                s2[d, k] += w[t, k] * gap * gap
 
 
 @jit(fast=True)

@@ -51,19 +51,19 @@ def _step_ahead(P, a, f):
 @jit
 def _has_lost(f, row, a, total):
     """Whether a state that can emit this row has (almost) vanished from a, whose sum is `total`."""
+    found = False
     for k in range(a.shape[0]):
-        if f[k] > 0.0 and row[k] > -np.inf and a[k] < LOST * total:
-            return True
-    return False
+        found = found or (f[k] > 0.0 and row[k] > -np.inf and a[k] < LOST * total)
+    return found
 
 
 @jit
 def _is_thin(f, lost):
     """Whether a prediction is so small that states lost before (or digits lost now) could have mattered to it."""
+    found = False
     for k in range(f.shape[0]):
-        if f[k] < SMALL and (lost or f[k] > 0.0):
-            return True
-    return False
+        found = found or (f[k] < SMALL and (lost or f[k] > 0.0))
+    return found
 
 
 @jit(fast=True)

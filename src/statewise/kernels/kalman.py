@@ -7,6 +7,10 @@ offset is subtracted from `y` before a kernel sees it. NaN in `y` is a missing e
 
 Correlated errors are removed first. For the entries that are seen, R = L D L' gives y* = L⁻¹ y with independent errors, and
 w = G y*-error + w' with G = S L⁻ᵀ D⁻¹ leaves w' independent of the observation, so that the state moves with A − G C* and Q − G D G'.
+
+The diffuse covariance is kept as a factor, P∞ = W W', one column for each direction that is still unknown. An entry that is learnt takes
+one column away for good, so that rounding cannot leave a remainder that looks like ignorance. `reach` is W as it would be had nothing
+been learnt: rounding errors in W are small against it, not against what is left of W.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import numpy as np
 from statewise.kernels._jit import jit
 
 LOG_2PI = math.log(2.0 * math.pi)
-DIFFUSE_TOLERANCE = 1e-8  # F∞ relative to ‖c‖²: smaller means that this entry tells nothing about the diffuse part
+DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach: smaller means that this entry tells nothing about the diffuse part
 SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
 DEGENERATE_TOLERANCE = 1e-13  # F relative to the terms that it is the sum of
 
@@ -64,33 +68,67 @@ def _transition(A, Q, Cs, G, D, k, Ab, Qb):
 
 
 @jit
-def _update(c, d, value, m, P, Pinf, diffuse, gain, gain_inf):
+def _diffuse_part(c, W, reach, rank, share):
+    """share = W' c and F∞ = ‖W' c‖², 0 where that is rounding."""
+    n, d = reach.shape
+    F_inf, terms = 0.0, 0.0
+    for k in range(rank):
+        total = 0.0
+        for a in range(n):
+            total += c[a] * W[a, k]
+        share[k] = total
+        F_inf += total * total
+    for a in range(n):
+        if c[a] != 0.0:
+            size = 0.0
+            for k in range(d):
+                size += reach[a, k] * reach[a, k]
+            terms += abs(c[a]) * math.sqrt(size)
+    return F_inf if F_inf > (DIFFUSE_TOLERANCE * terms) ** 2 else 0.0
+
+
+@jit
+def _forget_direction(W, rank, share, F_inf):
+    """Reflect the columns of W so that `share` comes to lie along the last one (Householder), and remove that one."""
+    last = rank - 1
+    length = math.sqrt(F_inf)
+    share[last] += length if share[last] >= 0.0 else -length
+    norm = 2.0 * length * abs(share[last])
+    for a in range(W.shape[0]):
+        along = 0.0
+        for k in range(rank):
+            along += W[a, k] * share[k]
+        for k in range(last):
+            W[a, k] -= 2.0 * along / norm * share[k]
+        W[a, last] = 0.0
+
+
+@jit
+def _update(c, d, value, m, P, W, reach, rank, gain, gain_inf, share):
     """Learn one entry with row c and error variance d. Returns its log density and a code: 0 fine, 1 it used up diffuseness, 2 degenerate."""
     n = m.shape[0]
-    error, F, scale, F_inf, norm = value, d, d, 0.0, 0.0
+    error, F, scale = value, d, d
     for a in range(n):
         error -= c[a] * m[a]
-        norm += c[a] * c[a]
-        total, total_inf = 0.0, 0.0
+        total = 0.0
         for b in range(n):
             total += P[a, b] * c[b]
-            if diffuse:
-                total_inf += Pinf[a, b] * c[b]
         gain[a] = total
-        gain_inf[a] = total_inf
         F += c[a] * total
         scale += c[a] * c[a] * P[a, a]
-        F_inf += c[a] * total_inf
-    if diffuse and F_inf > DIFFUSE_TOLERANCE * norm:
+    F_inf = _diffuse_part(c, W, reach, rank, share) if rank else 0.0
+    if F_inf > 0.0:
         for a in range(n):
+            gain_inf[a] = 0.0
+            for k in range(rank):
+                gain_inf[a] += W[a, k] * share[k]
             m[a] += gain_inf[a] / F_inf * error
         for a in range(n):
             for b in range(a + 1):
                 product = gain_inf[a] * gain_inf[b] / F_inf
                 P[a, b] += product * (F / F_inf) - (gain[a] * gain_inf[b] + gain_inf[a] * gain[b]) / F_inf
-                Pinf[a, b] -= product
                 P[b, a] = P[a, b]
-                Pinf[b, a] = Pinf[a, b]
+        _forget_direction(W, rank, share, F_inf)
         return -0.5 * (LOG_2PI + math.log(F_inf)), 1
     if not F > DEGENERATE_TOLERANCE * scale:
         return -np.inf, 2
@@ -125,11 +163,18 @@ def _sandwich(A, P, Q, work, out):
 
 
 @jit
-def _still_diffuse(Pinf):
-    largest = 0.0
-    for a in range(Pinf.shape[0]):
-        largest = max(largest, Pinf[a, a])
-    return largest > DIFFUSE_TOLERANCE
+def _move_columns(A, W, work):
+    """W ← A W."""
+    n, d = W.shape
+    for a in range(n):
+        for k in range(d):
+            work[a, k] = 0.0
+        for b in range(n):
+            for k in range(d):
+                work[a, k] += A[a, b] * W[b, k]
+    for a in range(n):
+        for k in range(d):
+            W[a, k] = work[a, k]
 
 
 @jit
@@ -162,33 +207,28 @@ def _store(m, P, mean, cov, t):
 
 
 @jit
-def _store_diffuse(C, Pinf, out, t):
+def _store_diffuse(C, W, reach, rank, share, out, t):
     """out[t, j]: whether the prediction of entry j has infinite variance."""
     for j in range(C.shape[0]):
-        total, norm = 0.0, 0.0
-        for a in range(C.shape[1]):
-            norm += C[j, a] * C[j, a]
-            for b in range(C.shape[1]):
-                total += C[j, a] * Pinf[a, b] * C[j, b]
-        out[t, j] = total > DIFFUSE_TOLERANCE * norm
+        out[t, j] = _diffuse_part(C[j], W, reach, rank, share) > 0.0
 
 
 @jit
-def _learn(y, t, seen, k, low, D, Cs, ys, m, P, Pinf, diffuse, gain, gain_inf):
-    """All observed entries of step t. Returns the log density, whether diffuseness is left, and whether an entry was degenerate."""
+def _learn(y, t, seen, k, low, D, Cs, ys, m, P, W, reach, rank, gain, gain_inf, share):
+    """All observed entries of step t. Returns the log density, how many diffuse directions are left, and whether an entry was degenerate."""
     total, degenerate = 0.0, False
     for i in range(k):
         value = y[t, seen[i]]
         for h in range(i):
             value -= low[i, h] * ys[h]
         ys[i] = value
-        density, code = _update(Cs[i], D[i], value, m, P, Pinf, diffuse, gain, gain_inf)
+        density, code = _update(Cs[i], D[i], value, m, P, W, reach, rank, gain, gain_inf, share)
         total += density
         if code == 1:
-            diffuse = _still_diffuse(Pinf)
+            rank -= 1
         elif code == 2:
             degenerate = True
-    return total, diffuse, degenerate
+    return total, rank, degenerate
 
 
 @jit
@@ -221,7 +261,8 @@ def _filter_one(
     S,
     m,
     P,
-    Pinf,
+    W,
+    reach,
     log_prob,
     store,
     mean_pred,
@@ -230,14 +271,14 @@ def _filter_one(
     cov_filt,
     diffuse_pred,
 ):
-    """Filter rows start to stop; m, P, Pinf hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
-    p, n = y.shape[1], A.shape[0]
-    cross, diffuse = _any_nonzero(S), _still_diffuse(Pinf)
+    """Filter rows start to stop; m, P, W hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
+    p, n, rank = y.shape[1], A.shape[0], W.shape[1]
+    cross = _any_nonzero(S)
     seen, k = np.zeros(p, np.int64), -1
     low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
     _transition(A, Q, Cs, G, D, 0, Ab, Qb)
-    gain, gain_inf, moved, work, nothing = np.empty(n), np.empty(n), np.empty(n), np.empty((n, n)), np.zeros((n, n))
+    gain, gain_inf, moved, work, share = np.empty(n), np.empty(n), np.empty(n), np.empty((n, n)), np.empty(rank)
     status = 0
     for t in range(start, stop):
         k, changed = _see(y[t], seen, k)
@@ -247,9 +288,11 @@ def _filter_one(
                 _transition(A, Q, Cs, G, D, k, Ab, Qb)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
-            if diffuse:
-                _store_diffuse(C, Pinf, diffuse_pred, t)
-        density, diffuse, degenerate = _learn(y, t, seen, k, low, D, Cs, ys, m, P, Pinf, diffuse, gain, gain_inf)
+            if rank:
+                _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
+        density, rank, degenerate = _learn(
+            y, t, seen, k, low, D, Cs, ys, m, P, W, reach, rank, gain, gain_inf, share
+        )  # fmt: skip
         log_prob[t] = density
         if degenerate:
             status = 2
@@ -257,8 +300,9 @@ def _filter_one(
             _store(m, P, mean_filt, cov_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
         _sandwich(Ab, P, Qb, work, P)
-        if diffuse:
-            _sandwich(Ab, Pinf, nothing, work, Pinf)
+        if rank:
+            _move_columns(Ab, W, work)
+            _move_columns(Ab, reach, work)
     return status
 
 
@@ -276,7 +320,8 @@ def filter_packed(
     S,
     m,
     P,
-    Pinf,
+    W,
+    reach,
     log_prob,
     store,
     mean_pred,
@@ -293,14 +338,15 @@ def filter_packed(
         offsets: (N + 1,) where each sequence starts.
         offset: (rows, n) or (1, n) state offsets.
         A, C, Q, R, S: the system.
-        m, P, Pinf: (N, n), (N, n, n), (N, n, n) the start, overwritten by the prediction after the last step.
+        m, P, W: (N, n), (N, n, n), (N, n, d) the start, overwritten by the prediction after the last step; W is zero once nothing is diffuse.
+        reach: (N, n, d) a copy of W on entry; on exit the scale of its rounding errors.
         log_prob: (rows,) out: log density of each step given the steps before it.
         store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise.
         status: (N,) out: 2 where an innovation variance was zero.
     """
     for i in range(first, last):
         status[i] = _filter_one(
-            y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], Pinf[i], log_prob,
+            y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], W[i], reach[i], log_prob,
             store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred,
         )  # fmt: skip
 
@@ -315,8 +361,8 @@ def steady_covariance(A, C, Q, R, S, P, tolerance, max_iter):
     cross = _any_nonzero(S)
     seen, low, D, Cs = np.arange(p), np.zeros((p, p)), np.zeros(p), np.zeros((p, n))
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    gain, unused, m = np.empty(n), np.empty(n), np.zeros(n)
-    work, nothing, before = np.empty((n, n)), np.zeros((n, n)), np.empty((n, n))
+    gain, m, unused, none = np.empty(n), np.zeros(n), np.empty(n), np.empty((n, 0))
+    work, before = np.empty((n, n)), np.empty((n, n))
     _decorrelate(C, R, S, seen, p, low, D, Cs, G, cross)
     _transition(A, Q, Cs, G, D, p if cross else 0, Ab, Qb)
     for count in range(max_iter):
@@ -324,7 +370,7 @@ def steady_covariance(A, C, Q, R, S, P, tolerance, max_iter):
             for b in range(n):
                 before[a, b] = P[a, b]
         for i in range(p):
-            _update(Cs[i], D[i], 0.0, m, P, nothing, False, gain, unused)
+            _update(Cs[i], D[i], 0.0, m, P, none, none, 0, gain, unused, unused)
         _sandwich(Ab, P, Qb, work, P)
         change = 0.0
         for a in range(n):

@@ -116,10 +116,11 @@ class HMM(Density, Trainable, HasDiscreteStates):
 
     def _judge_given(self) -> None:
         """Judge the given parameters as far as they go, and take them if they are complete."""
-        K, given = self._options["states"], self._given
+        K = self._options["states"]
         for name, shape in (("initial_probs", (K,)), ("transition_probs", (K, K))):
-            if name in given:
-                given[name] = checks.probabilities(name, given[name], shape)
+            if self._options[name] is not None:
+                self._options[name] = checks.probabilities(name, self._options[name], shape)
+        given = self._given
         for name in self._family.parameter_names:
             if name in given and len(given[name]) != K and not (name == "covariances" and self._is_tied):
                 raise InputError(

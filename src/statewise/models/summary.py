@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from statewise.models.base import Model
 
 
+_MOST_SHOWN = 64
+
+
 def summary(model: Model) -> str:
     """Options, fit, criteria and parameters of a model, as lines of text."""
     lines = [f"{model.name}"]
@@ -30,10 +33,17 @@ def summary(model: Model) -> str:
         lines += [f"  note            {note}" for note in fit.notes]
     if model.is_fitted:
         for name, array in model.parameters.items():
-            if array.size <= 36:
-                text = np.array2string(np.asarray(array), precision=4, suppress_small=True)
-                lines.append(f"  {name} {array.shape}:")
-                lines += ["    " + row for row in text.splitlines()]
-            else:
-                lines.append(f"  {name} {array.shape}: {array.size} numbers")
+            lines += _parameter_lines(name, np.asarray(array))
     return "\n".join(lines)
+
+
+def _parameter_lines(name: str, array: np.ndarray) -> list[str]:
+    """The entries of small arrays, without axes of length one; only the size of large ones, and nothing of empty ones."""
+    if not array.size:
+        return []
+    if array.size > _MOST_SHOWN:
+        return [f"  {name} {array.shape}: {array.size} numbers"]
+    text = np.array2string(array.squeeze(), precision=4, suppress_small=True, max_line_width=100).splitlines()
+    if len(text) == 1:
+        return [f"  {name:<15} {text[0]}"]
+    return [f"  {name}", *("    " + row for row in text if row.strip())]

@@ -95,19 +95,21 @@ def all_notes(comparison: Comparison, model: Density, notes: tuple[str, ...]) ->
     return list(dict.fromkeys([*notes, *comparison.notes, *of_fit, *standing]))
 
 
-def python_lines(folder: Path, steps: int) -> list[str]:
-    """How to load the model and forecast, in Python."""
+def python_lines(folder: Path, steps: int, driven: bool = False) -> list[str]:
+    """How to load the model and forecast, in Python; a driven model needs the future of its inputs."""
+    inputs = ", inputs=future_inputs" if driven else ""
     return [
         "import statewise as sw",
         f"model = sw.load({str(folder / 'model')!r})",
         f"seqs = sw.read({str(folder / 'data.npz')!r})",
-        f"model.forecast(seqs, steps={steps}).to_frame()",
+        f"model.forecast(seqs, steps={steps}{inputs}).to_frame()",
     ]
 
 
-def shell_line(folder: Path, steps: int) -> str:
-    """How to forecast from a shell."""
-    return f"statewise forecast {shlex.quote(str(folder))} --steps {steps}"
+def shell_line(folder: Path, steps: int, driven: bool = False) -> str:
+    """How to forecast from a shell; a driven model needs a file with the future of its inputs."""
+    future = " --future FILE" if driven else ""
+    return f"statewise forecast {shlex.quote(str(folder))} --steps {steps}{future}"
 
 
 def versions() -> dict[str, str]:

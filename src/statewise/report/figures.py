@@ -47,7 +47,7 @@ class Panel:
 
 def label_text(name: object) -> str:
     """A name for a hover label: plotly reads a little HTML and %{…} there, so both become character references."""
-    return html.escape(str(name)).replace("%", "&#37;").replace("{", "&#123;").replace("$", "&#36;")
+    return html.escape(str(name), quote=False).replace("%", "&#37;").replace("{", "&#123;").replace("$", "&#36;")
 
 
 def data_panels(seqs: Sequences) -> list[Panel]:

@@ -15,8 +15,9 @@ LEGEND = (
     "Log score: mean predictive log density per step in nats, higher is better. Difference: log score of the best "
     "model minus this one's, ± its standard error; p: of no difference, two-sided (Diebold–Mariano). CRPS and RMSE are "
     "in the data's unit and MASE is relative to the in-sample seasonal naive error; lower is better. Cover: share of "
-    "actual values inside the interval, in per cent; it should be near the level. Half-life: steps until half of an "
-    "observation's influence on the prediction is gone. Fit: wall time of all fits."
+    "actual values inside the interval, in per cent; it should be near the level. Memory: steps until half of an "
+    "observation's influence on the prediction is gone, or 'last 9' where nothing before the last 9 steps counts. Fit: "
+    "wall time of all fits in seconds."
 )
 _FIGURES = {"crps": 4, "rmse": 4, "mase": 3}
 
@@ -84,8 +85,8 @@ def _columns(scored: list[Score], levels: list[float]) -> dict[str, tuple[str, C
     for level in levels:
         columns[f"coverage_{level:g}"] = (f"cover {level:g} %", _coverage(level))
     return columns | {
-        "half_life": ("half-life", _half_life),
-        "fit_seconds": ("fit s", lambda score: number(score.fit_seconds, 3)),
+        "memory": ("memory", _memory),
+        "fit_seconds": ("fit s", lambda score: _seconds(score.fit_seconds)),
         "parameters": ("parameters", lambda score: f"{score.n_parameters}"),
     }
 
@@ -103,9 +104,17 @@ def _leads(score: Score) -> bool:
     return score.difference == 0 and score.difference_se == 0
 
 
-def _half_life(score: Score) -> str:
-    """The memory's half-life in steps; ∞ where it never fades."""
-    return ABSENT if score.memory is None else number(score.memory.half_life, 3)
+def _memory(score: Score) -> str:
+    """The memory's half-life in steps, ∞ where it never fades; 'last 9' where only the last 9 steps count at all."""
+    if score.memory is None:
+        return ABSENT
+    ends = score.memory.ends_after
+    return number(score.memory.half_life, 3) if ends is None else f"last {ends}"
+
+
+def _seconds(seconds: float) -> str:
+    """Seconds with two decimals at most, and none from a hundred on."""
+    return fixed(seconds, 2 if seconds < 10 else 1 if seconds < 100 else 0)
 
 
 def spoken(table: Ranking) -> list[str]:
@@ -126,8 +135,8 @@ def _sentence(row: Row, place: int) -> str:
     ]
     return (
         f"{place}. {name}: log score {cells['log_score']} nats per step ({behind}), CRPS {cells['crps']}, "
-        f"RMSE {cells['rmse']}, MASE {cells['mase']}, {', '.join(shares)}; half-life of the memory "
-        f"{cells['half_life']} steps, fits took {cells['fit_seconds']} s, parameters: {cells['parameters']}."
+        f"RMSE {cells['rmse']}, MASE {cells['mase']}, {', '.join(shares)}; memory: "
+        f"{cells['memory']} steps, fits took {cells['fit_seconds']} s, parameters: {cells['parameters']}."
     )
 
 

@@ -33,6 +33,16 @@ from statewise.sequences.sequences import Sequences
 
 FORMAT = 1
 RECORD = "run.json"
+_FILES = (
+    "data.npz",
+    "forecast.csv",
+    "backtest.csv",
+    "comparison.csv",
+    "comparison.json",
+    "report.html",
+    "report.txt",
+)
+_USUAL_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -90,9 +100,7 @@ def write_run(
     """
     steps = checks.Integer(1).check("steps", steps)
     levels = checks.levels(level)
-    target = Path(folder)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"`folder` is the existing file {str(target)!r}; pass the name of a folder for the run")
+    target = _folder(folder)
     forecast, notes = _forecast(seqs, model, steps, levels, tuple(notes))
     texts = {
         "backtest.csv": files.backtest_csv(seqs, comparison),
@@ -103,21 +111,9 @@ def write_run(
     }
     if forecast is not None:
         texts["forecast.csv"] = files.forecast_csv(forecast)
-    about = {
-        "title": title,
-        "model": model.name,
-        "kind": model.kind,
-        "steps": steps,
-        "level": levels,
-        "commands": {"forecast": facts.shell_line(target, steps)},
-    }
-    with _beside(target) as built:
-        model.save(built / "model")
-        write_npz(seqs, built / "data.npz")
-        for name, text in texts.items():
-            write_atomically(built / name, text)
-        write_atomically(built / RECORD, files.as_json(_record(built, about)))
-        _move(built, target)
+    command = facts.shell_line(target, steps, driven=forecast is None)
+    about = {"title": title, "steps": steps, "level": levels, "commands": {"forecast": command}}
+    _write(target, about, seqs, model, texts)
     return _paths(target, forecast is not None)
 
 
@@ -127,21 +123,29 @@ def write_fit(folder: str | os.PathLike[str], *, title: str, seqs: Sequences, mo
     Raises:
         InputError: `folder` is a file.
     """
+    target = _folder(folder)
+    command = facts.shell_line(target, _USUAL_STEPS, driven=seqs.inputs is not None)
+    _write(target, {"title": title, "commands": {"forecast": command}}, seqs, model, {})
+    return target
+
+
+def _folder(folder: str | os.PathLike[str]) -> Path:
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise InputError(f"`folder` is the existing file {str(target)!r}; pass the name of a folder for the run")
-    about = {
-        "title": title,
-        "model": model.name,
-        "kind": model.kind,
-        "commands": {"forecast": facts.shell_line(target, 12)},
-    }
+    return target
+
+
+def _write(target: Path, about: dict[str, Any], seqs: Sequences, model: Density, texts: dict[str, str]) -> None:
+    """Build the run beside its place, then move it there."""
     with _beside(target) as built:
         model.save(built / "model")
         write_npz(seqs, built / "data.npz")
-        write_atomically(built / RECORD, files.as_json(_record(built, about)))
+        for name, text in texts.items():
+            write_atomically(built / name, text)
+        described = about | {"model": model.name, "kind": model.kind}
+        write_atomically(built / RECORD, files.as_json(_record(built, described)))
         _move(built, target)
-    return target
 
 
 def open_run(folder: str | os.PathLike[str]) -> tuple[Model, Sequences]:
@@ -224,9 +228,9 @@ def _move(built: Path, target: Path) -> None:
     if not target.exists():
         os.rename(built, target)
         return
-    (target / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, *_FILES):
+        (target / name).unlink(missing_ok=True)
     shutil.rmtree(target / "model", ignore_errors=True)
-    (target / "forecast.csv").unlink(missing_ok=True)
     for item in sorted(built.iterdir(), key=lambda item: item.name == RECORD):
         os.replace(item, target / item.name)
 

@@ -25,14 +25,14 @@ MAX_ROWS = 60
 def comparison_table(comparison: Comparison) -> Table:
     """The comparison for a terminal: best model first and bold, baselines marked, failed models last with the reason.
 
-    It fits 80 columns: the p values and the memory's half-lives are in the plain text and in the report.
+    It fits 80 columns: the p values and the memories are in the plain text and in the report.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = ranking.ranking(comparison)
-    kept = [key for key in table.headings if key not in ("p_value", "half_life")]
+    kept = [key for key in table.headings if key not in ("p_value", "memory")]
     below = _failures(table.rows) or None
     shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, caption=below, caption_justify="left")
     shown.add_column(Text("model"), overflow="fold", min_width=12, vertical="bottom")
@@ -70,6 +70,7 @@ def report_text(
 ) -> str:
     """The whole report without figures."""
     steps = comparison.horizon if forecast is None else forecast.steps
+    driven = forecast is None
     sections = [
         ("", _filled(comparison.verdict)),
         ("Key facts", "\n".join(_filled(f"{name}: {value}") for name, value in facts.facts(seqs, comparison, model))),
@@ -77,7 +78,10 @@ def report_text(
         ("The forecast beyond the data", _forecast(seqs, forecast)),
         (f"What {model.name} leaves unexplained", _residuals(seqs, comparison, model)),
         ("The model", model.summary()),
-        ("Use it", "\n".join([*facts.python_lines(folder, steps), "", facts.shell_line(folder, steps)])),
+        (
+            "Use it",
+            "\n".join([*facts.python_lines(folder, steps, driven), "", facts.shell_line(folder, steps, driven)]),
+        ),
         ("Notes", "\n".join(_filled(f"- {note}", "  ") for note in facts.all_notes(comparison, model, notes))),
     ]
     head = [title, "=" * min(len(title), WIDTH), ""]

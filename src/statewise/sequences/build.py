@@ -56,8 +56,7 @@ def _nested(data: Any) -> np.ndarray:
     if len(sizes) > 1:
         raise InputError(
             "`data` is a list of lists of different lengths; for several sequences use Sequences.from_arrays(data), "
-            "for one sequence "
-            "give every step the same number of columns"
+            "for one sequence give every step the same number of columns"
         )
     flat = data if sizes == {None} else [cell for row in data for cell in row]
     odd = next((cell for cell in flat if not (cell is None or isinstance(cell, (numbers.Real, np.number)))), None)

@@ -79,7 +79,9 @@ def parse_times(column: Any, name: str = "times", guess: bool = False) -> np.nda
             numbers = np.array([float(cell) for cell in cells])
         except ValueError:
             return _from_text(cells, name)
-    _complete(numbers, ~np.isfinite(numbers), name)
+    _complete(numbers, np.isnan(numbers), name)
+    if np.isinf(numbers).any():
+        raise UnreadableTimeError(name, int(np.flatnonzero(np.isinf(numbers))[0]), "is infinite; pass finite numbers")
     return _from_numbers(numbers, name) if guess else numbers
 
 
@@ -120,7 +122,7 @@ def _from_text(cells: Sequence[str], name: str) -> np.ndarray:
             raise UnreadableTimeError(
                 name, row, f"is {checks.shown(cell)}: some times have a zone and some have none; write all alike"
             )
-        parsed.append(moment.astimezone(UTC).replace(tzinfo=None) if zoned else moment)
+        parsed.append(moment.replace(tzinfo=None))
     return np.array(parsed, dtype="datetime64[us]")
 
 
@@ -132,18 +134,19 @@ def _unreadable(name: str, row: int, cells: Sequence[str]) -> UnreadableTimeErro
 
 
 def _moment(text: str) -> datetime | None:
-    quarter = _QUARTER.fullmatch(text)
-    if quarter:
-        return datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1)
-    match = _DATE.fullmatch(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
-    iso = f"{year}-{int(month or 1):02}-{int(day or 1):02}T{int(hour or 0):02}:{minute or '00'}:{second or '00'}"
-    iso += f".{fraction[:6]:0<6}" if fraction else ""
+    """The time that a text means, in UTC if it has a zone, or None."""
+    quarter, match = _QUARTER.fullmatch(text), _DATE.fullmatch(text)
     try:
-        return datetime.fromisoformat(iso + ("+00:00" if zone in ("Z", "UTC") else zone or ""))
-    except ValueError:
+        if quarter:
+            return datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1)
+        if not match:
+            return None
+        year, month, day, hour, minute, second, fraction, zone = match.groups()
+        iso = f"{year}-{int(month or 1):02}-{int(day or 1):02}T{int(hour or 0):02}:{minute or '00'}:{second or '00'}"
+        iso += f".{fraction[:6]:0<6}" if fraction else ""
+        moment = datetime.fromisoformat(iso + ("+00:00" if zone in ("Z", "UTC") else zone or ""))
+        return moment.astimezone(UTC) if zone else moment
+    except (ValueError, OverflowError):  # no such day or hour, or a year outside 1 to 9999
         return None
 
 

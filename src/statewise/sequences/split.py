@@ -156,8 +156,7 @@ def _window(seqs: Sequences, index: int, starts: np.ndarray, horizon: int) -> Wi
     if not evaluated.any():
         raise InputError(
             f"no sequence has steps on both sides of the origin of window {index}; choose another `horizon`, fewer "
-            "`windows`, or "
-            "sequences whose times overlap"
+            "`windows`, or sequences whose times overlap"
         )
     return Window(
         index=index,

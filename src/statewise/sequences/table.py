@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Table:
     lines: Sequence[int] | None = None
     unit: str = "row"
     index: np.ndarray | None = None
+    _parsed: dict[str, tuple[np.ndarray, int | None]] = field(default_factory=dict)
 
     def place(self, row: int, column: str | None = None) -> str:
         """Where a cell is, as the user counts."""
@@ -71,7 +72,7 @@ class Table:
                 raise DataError(f"{self.source}, column {name!r} has dates, not numbers; use it as `time`")
             numbers = cells.astype(np.float64)
         else:
-            numbers, bad = parse_numbers(cells)
+            numbers, bad = self._parse(name)
             if bad is not None:
                 raise DataError(
                     f"{self.place(bad, name)}: {checks.shown(cells[bad])} is not a number; correct the cell (with a "
@@ -84,13 +85,18 @@ class Table:
             )
         return numbers
 
+    def _parse(self, name: str) -> tuple[np.ndarray, int | None]:
+        if name not in self._parsed:
+            self._parsed[name] = parse_numbers(self.columns[name])
+        return self._parsed[name]
+
     def is_numeric(self, name: str) -> bool:
         """Whether the column is meant as numbers: at least half of its cells that are there are."""
         cells = self.columns[name]
         if isinstance(cells, np.ndarray):
             return cells.dtype.kind in "fiu"
-        if parse_numbers(cells)[1] is None:
-            return not any(isinstance(cell, bool) for cell in cells)
+        if self._parse(name)[1] is None:
+            return bool not in set(map(type, cells))
         there = [cell for cell in cells if not _is_missing(cell)]
         return sum(map(_is_number, there)) >= len(there) / 2
 
@@ -139,7 +145,7 @@ class Table:
 def parse_numbers(cells: Sequence[Any]) -> tuple[np.ndarray, int | None]:
     """Cells as float64 with NaN where missing, and the first row that is not a number (None if there is none)."""
     try:
-        if not any("_" in cell for cell in cells):
+        if "_" not in "".join(cells):
             return np.array([float(cell) for cell in cells]), None
     except (TypeError, ValueError, OverflowError):
         pass

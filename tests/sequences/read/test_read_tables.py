@@ -54,7 +54,7 @@ def test_a_long_file_and_every_argument(write):
         ("a.csv", b"\xef\xbb\xbf" + WIDE.encode()),
         ("a.csv", WIDE.replace("\n", "\r\n")),
         ("a.csv", WIDE.rstrip("\n")),
-        ("a.csv", "\n" + WIDE.replace("\n", "\n\n") + "\n\n"),
+        ("a.csv", "\n  \n" + WIDE.replace("\n", "\n\n") + "\n\n"),
         ("a.csv", '"date";"gdp";"cons"\n' + WIDE.split("\n", 1)[1].replace(",", ";")),
         ("a.csv", WIDE.replace("1.5", '"1.5"').replace("gdp", " gdp ")),
         ("a.csv", WIDE.replace("NA", ".")),
@@ -99,6 +99,7 @@ def test_path_may_be_text(write):
 BAD = {
     "empty": ("", {}, ["series.csv: the file is empty"]),
     "blank": ("\n \n", {}, ["series.csv: the file is empty"]),
+    "quotes only": ('""\n', {}, ["series.csv: there is a header but no rows"]),
     "only a mark": (b"\xef\xbb\xbf", {}, ["series.csv: the file is empty"]),
     "header only": ("date,y\n", {}, ["series.csv: there is a header but no rows; add data below line 1"]),
     "no header": ("1,2\n3,4\n", {}, ["series.csv, line 1: the first line has numbers, not column names"]),

@@ -39,15 +39,16 @@
     const own = panel.layout;
     const axis = { linecolor: "@axis", tickcolor: "@axis", zeroline: false, automargin: true, fixedrange: touch, minexponent: 6 };
     const title = (given) => (given && given.title ? { title: { ...given.title, standoff: 6, font: { size: 12 } } } : {});
+    const family = getComputedStyle(document.body).fontFamily;
     return {
       autosize: true,
       margin: { l: 48, r: 26, t: 8, b: 32 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "@muted" },
+      font: { family, size: 12, color: "@muted" },
       showlegend: false,
       hovermode: "closest",
-      hoverlabel: { bgcolor: "@card", bordercolor: "@axis", align: "left", font: { color: "@ink", size: 12 } },
+      hoverlabel: { bgcolor: "@card", bordercolor: "@axis", align: "left", font: { family, color: "@ink", size: 12 } },
       dragmode: touch ? false : "zoom",
       shapes: own.shapes || [],
       xaxis: {

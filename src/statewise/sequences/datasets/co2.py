@@ -3,7 +3,7 @@
 Source: Keeling and Whorf, Atmospheric CO2 concentrations derived from flask air samples at sites in the SIO network,
 Carbon Dioxide Information Analysis Center, 2004, as in statsmodels.datasets.co2.
 
-Licence: public domain, as stated there.
+Licence: public domain, as stated in statsmodels.
 
 Units: parts per million by volume.
 

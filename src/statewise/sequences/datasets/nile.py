@@ -3,7 +3,7 @@
 Source: Cobb, The problem of the Nile: conditional solution to a changepoint problem, Biometrika 65 (1978) 243–251, as
 in statsmodels.datasets.nile.
 
-Licence: public domain, as stated there.
+Licence: public domain, as stated in statsmodels.
 
 Units: 10^8 m^3 a year.
 

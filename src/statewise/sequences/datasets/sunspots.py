@@ -3,7 +3,7 @@
 Source: National Geophysical Data Center (Zürich relative sunspot numbers, yearly means), as in
 statsmodels.datasets.sunspots.
 
-Licence: public domain, as stated there.
+Licence: public domain, as stated in statsmodels.
 
 Units: counts (groups weighted by ten, plus spots), so never negative.
 

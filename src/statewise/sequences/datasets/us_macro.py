@@ -3,7 +3,7 @@
 Source: Federal Reserve Economic Data (FRED) of the Federal Reserve Bank of St. Louis, and the Bureau of Labor
 Statistics (unemployment), both as of 2009-12-15, as in statsmodels.datasets.macrodata.
 
-Licence: public domain, as stated there.
+Licence: public domain, as stated in statsmodels.
 
 Units: realgdp to realdpi in 10^9 chained 2005 US dollars a year, seasonally adjusted; cpi 100 in 1982–84; m1 in 10^9 US
 dollars; tbilrate, unemp, infl and realint in per cent; pop in millions.

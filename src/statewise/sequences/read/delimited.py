@@ -19,15 +19,14 @@ def read_table(file: Path) -> Table:
     text = decoded(file)
     tabs = file.suffix.lower() in (".tsv", ".tab")
     rows = _rows(file, text, "\t" if tabs else _delimiter(file, text))
-    header_line, header = next(rows)
+    header_line, header = next(rows, (1, [""]))
     names = _named(file, header_line, [name.strip() for name in header])
     lines, cells = [], []
     for line, row in rows:
         if len(row) != len(header):
             raise DataError(
                 f"{file}, line {line}: it has {len(row)} cells but the header has {len(header)}; give every line the "
-                "same number (put "
-                "cells that contain the delimiter in double quotes)"
+                "same number (put cells that contain the delimiter in double quotes)"
             )
         lines.append(line)
         cells.append(row)
@@ -43,8 +42,9 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str
     line, width = 1, 0
     try:
         for row in reader:
-            width = width or len(row)
-            if row and not (width > 1 and len(row) == 1 and not row[0].strip()):
+            blank = not row or (len(row) == 1 and not row[0].strip() and width != 1)
+            if not blank:
+                width = width or len(row)
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
@@ -56,7 +56,7 @@ def _delimiter(file: Path, text: str) -> str:
 
     def cells(delimiter: str) -> int:
         try:
-            return len(next(_rows(file, text, delimiter))[1])
+            return len(next(_rows(file, text, delimiter), (1, []))[1])
         except DataError:  # the quotes only match with another delimiter
             return 0
 

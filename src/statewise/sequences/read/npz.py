@@ -24,8 +24,9 @@ _NAMES = ("ids", "columns", "input_columns", "symbols", "season")
 
 
 def write_npz(seqs: Sequences, path: str | os.PathLike[str]) -> Path:
-    """Write all fields of `seqs` to the .npz file `path`, which `read` returns exactly; a crash leaves the old file or
-    the new one.
+    """Write all fields of `seqs` to the .npz file `path`, from which `read` returns them exactly.
+
+    A crash leaves the old file or the new one, never half of one.
 
     Raises:
         InputError: an id or a label that is neither text, a number, True, False nor None, or a path without the suffix
@@ -52,8 +53,7 @@ def read_npz(file: Path) -> Sequences:
     if "values" not in arrays:
         raise DataError(
             f"{file}: there is no array 'values' among {', '.join(map(repr, sorted(arrays))) or 'no arrays'}; save it "
-            "under that name, with "
-            "'lengths' if there are several sequences"
+            "under that name, with 'lengths' if there are several sequences"
         )
     unknown = sorted(set(arrays) - {"names", *_ARRAYS})
     if unknown:
