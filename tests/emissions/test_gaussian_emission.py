@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 from scipy.stats import multivariate_normal
 from tests.reference import hmm as reference
 
@@ -260,6 +260,8 @@ def test_residuals_are_normal_scores_of_the_mixture():
     )
     two = GaussianEmission.given({"means": [[0.0], [5.0]], "covariances": [[1.0], [1.0]]}, 2)
     np.testing.assert_allclose(two.residuals(np.array([[0.3]]), np.array([[1.0, 0.0]])), [[0.3]], rtol=1e-12)
+    ends = two.residuals(np.array([[40.0], [-35.0]]), np.full((2, 2), 0.5))[:, 0]
+    np.testing.assert_allclose(ends, [-ndtri_exp(np.log(0.5) + log_ndtr(-35.0)), -ends[0]], rtol=1e-12)
 
 
 def test_sizes_and_order():

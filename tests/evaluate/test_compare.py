@@ -178,7 +178,7 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 
 def test_things_that_are_no_models() -> None:
     with pytest.raises(sw.InputError, match="models"):
-        sw.compare(["varma"], ar1())  # type: ignore[list-item]
+        sw.compare(["varma"], ar1())
     with pytest.raises(sw.NotFittedError, match="refit"):
         sw.compare([sw.VARMA(p=1)], ar1(), refit=False)
     given = sw.StateSpace([[0.5]], [[1.0]], [[1.0]], [[1.0]])

@@ -143,12 +143,13 @@ def test_scaled_and_log_space_are_the_same_recursion():
     np.testing.assert_allclose(total, counts, **TOLERANCE)
 
 
-def test_a_state_lost_to_underflow_comes_back():
-    """Two hypotheses that never mix (P = I). The log odds go to −3000 and back to +1000: doubles cannot hold e^−3000.
-
-    Oracle: closed form, the posterior odds are the prior odds times the likelihood ratio.
+@pytest.mark.parametrize("steps_down", [1, 3, 30])
+def test_a_state_lost_to_underflow_comes_back(steps_down):
+    """Two hypotheses that never mix (P = I). The log odds go to −3000, in one step or in many, and back to +1000: doubles
+    cannot hold e^−3000. Oracle: closed form, the posterior odds are the prior odds times the likelihood ratio.
     """
-    ratio = np.concatenate([np.full(30, -100.0), np.full(40, 100.0)])
+    ratio = np.zeros(70)
+    ratio[:steps_down], ratio[30:] = -3000.0 / steps_down, 100.0
     L = np.column_stack([np.zeros(70), ratio])
     pi, P, offsets = np.array([0.5, 0.5]), np.eye(2), np.array([0, 70])
     steps, filtered, _, codes = run_forward(pi, P, L, offsets)

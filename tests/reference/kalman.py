@@ -140,19 +140,17 @@ def log_density(sys, y, u=None):
         return gaussian_log_density(r, V)
     W = root(s["Pinf"])
     X = world["start_y"][seen] @ W
-    # Adding X X' to V changes neither the projection nor, once M is corrected, the determinant; it keeps V invertible.
+    # Adding X X' to V changes neither the projection nor, once M = X'V⁻¹X is corrected, the determinant; it keeps V invertible.
     ridge = float(np.abs(V).max()) or 1.0
     V1 = V + ridge * X @ X.T
-    M1 = X.T @ np.linalg.solve(V1, X)
-    values, vectors = np.linalg.eigh(M1)
-    keep = values > 1e-11 * values.max()
-    values, vectors = values[keep], vectors[:, keep]
-    solved = np.linalg.solve(V1, r)
-    score = vectors.T @ (X.T @ solved)
-    quadratic = r @ solved - (score**2 / values).sum()
+    low = np.linalg.cholesky(V1)
+    basis, sizes, _ = np.linalg.svd(np.linalg.solve(low, X), full_matrices=False)
+    keep = sizes > 1e-13 * sizes.max()
+    z = np.linalg.solve(low, r)
+    along = basis[:, keep].T @ z
     # log|V| + log|M|₊ = log|V1| + log|M1|₊, since |V1| = |V| |I + ridge·M| and M1 = (M⁻¹ + ridge)⁻¹ on the range of X'
-    logdet = np.linalg.slogdet(V1)[1] + np.log(values).sum()
-    return -0.5 * (len(r) * np.log(2 * np.pi) + logdet + quadratic)
+    logdet = 2 * np.log(np.diag(low)).sum() + 2 * np.log(sizes[keep]).sum()
+    return -0.5 * (len(r) * np.log(2 * np.pi) + logdet + z @ z - along @ along)
 
 
 def smoothed(sys, y, u=None):

@@ -90,7 +90,8 @@ def _show(result: JobResult) -> None:
         output.say(f"Note: {as_typed(note, ['compare'])}")
     written = ", ".join(sorted(f"{path.name}/" if path.is_dir() else path.name for path in result.folder.iterdir()))
     output.say("", f"written to {result.folder}: {written}", wrap=False)
-    output.say(f"next: {shell_line(result.folder, 2 * result.comparison.horizon)}", wrap=False)
+    driven = not (result.folder / "forecast.csv").is_file()
+    output.say(f"next: {shell_line(result.folder, 2 * result.comparison.horizon, driven)}", wrap=False)
 
 
 def half_lives(memories: dict[str, Memory]) -> str:

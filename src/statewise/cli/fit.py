@@ -59,9 +59,10 @@ def fit(
     if as_json:
         output.say_json(document(chosen, title, folder))
     else:
-        from statewise.report.facts import shell_line
+        from statewise.report.run_folder import read_record
 
-        output.say(chosen.summary(), "", f"written to {folder}", f"next: {shell_line(folder, 12)}", wrap=False)
+        then = read_record(folder)["commands"]["forecast"]
+        output.say(chosen.summary(), "", f"written to {folder}", f"next: {then}", wrap=False)
 
 
 def document(model: Density, title: str, folder: Path) -> dict[str, Any]:

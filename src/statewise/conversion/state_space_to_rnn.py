@@ -10,12 +10,13 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
-from statewise.inference.linear_gaussian import System, predictor_gain
+from statewise._core.outcome import Outcome
+from statewise.inference.linear_gaussian import System, predictor_gain, settle
 from statewise.models.linear_rnn import LinearRNN
 from statewise.models.state_space import StateSpace
 
 _LONGEST = 20_000
-_SETTLED = 1e-16
+_SINGULAR = 1e-13  # smallest eigenvalue of an innovation correlation matrix
 
 
 def state_space_to_rnn(model: StateSpace, gain: str = "exact") -> LinearRNN:
@@ -28,12 +29,13 @@ def state_space_to_rnn(model: StateSpace, gain: str = "exact") -> LinearRNN:
 
     Raises:
         UnsupportedError: the start is diffuse and the gain exact (the first gains are then infinite); the gain does not settle within 20 000 steps.
+        NumericalError: an innovation covariance is singular (`Outcome.NOT_POSITIVE_DEFINITE`).
     """
     gain = checks.Choice(("exact", "steady")).check("gain", gain)
     sys = model.system
     if gain == "steady":
         K, F, _, _ = predictor_gain(sys)
-        schedule = K[None], F[None]
+        schedule = K[None], _invertible(F)[None]
     else:
         schedule = gain_schedule(sys)
     return LinearRNN.from_schedule(sys, *schedule, schema=model._schema)
@@ -46,22 +48,28 @@ def gain_schedule(sys: System) -> tuple[np.ndarray, np.ndarray]:
             "this model has a diffuse start, whose first gains are infinite, so there is no exact linear RNN; convert with gain='steady', or give "
             "the model a known start"
         )
+    steps = settle(sys, sys.P0.copy(), _LONGEST)
+    if steps == _LONGEST:
+        raise UnsupportedError(
+            f"the Kalman gain has not settled after {_LONGEST} steps (a root of A − K C is on the unit circle); convert with gain='steady'"
+        )
     P = sys.P0
     gains, covariances = [], []
-    quiet = 0
-    for _ in range(_LONGEST):
-        F = sys.C @ P @ sys.C.T + sys.R
+    for _ in range(steps + 1):
+        F = _invertible(sys.C @ P @ sys.C.T + sys.R)
         K = np.linalg.solve(F, (sys.A @ P @ sys.C.T + sys.S).T).T
         gains.append(K)
-        covariances.append((F + F.T) / 2)
+        covariances.append(F)
         closed = sys.A - K @ sys.C
-        following = closed @ P @ closed.T + sys.Q - K @ sys.S.T - sys.S @ K.T + K @ sys.R @ K.T
-        following = (following + following.T) / 2
-        change = np.abs(following - P).max()
-        quiet = quiet + 1 if change <= _SETTLED * max(float(np.abs(P).max()), float(np.abs(F).max())) else 0
-        if quiet == 2 or not sys.n:
-            return np.stack(gains), np.stack(covariances)
-        P = following
-    raise UnsupportedError(
-        f"the Kalman gain has not settled after {_LONGEST} steps (a root of A − K C is on the unit circle); convert with gain='steady'"
-    )
+        P = closed @ P @ closed.T + sys.Q - K @ sys.S.T - sys.S @ K.T + K @ sys.R @ K.T
+        P = (P + P.T) / 2
+    return np.stack(gains), np.stack(covariances)
+
+
+def _invertible(F: np.ndarray) -> np.ndarray:
+    """F made exactly symmetric; raises `NumericalError` if it is not positive definite."""
+    F = (F + F.T) / 2
+    size = np.sqrt(np.diag(F))
+    if not (size > 0).all() or np.linalg.eigvalsh(F / size[:, None] / size)[0] < _SINGULAR:
+        Outcome.NOT_POSITIVE_DEFINITE.check()
+    return F

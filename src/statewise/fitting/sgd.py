@@ -117,7 +117,10 @@ class _Run:
         self.trace: list[float] = []
 
     def loop(
-        self, batches: Callable[[torch.Generator], Iterable[Any]], generator: torch.Generator, advance: Callable[..., None]
+        self,
+        batches: Callable[[torch.Generator], Iterable[Any]],
+        generator: torch.Generator,
+        advance: Callable[..., None],
     ) -> Training:
         start = self.validate()
         self.stopping.update(start if math.isfinite(start) else -math.inf, 0, self.snapshot)
@@ -156,7 +159,7 @@ class _Run:
         loss = self.objective(batch)
         if not torch.isfinite(loss):
             return "loss"
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
             return "gradient"

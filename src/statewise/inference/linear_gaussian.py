@@ -334,10 +334,16 @@ def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np
     """
     scale = max(float(np.abs(part).max(initial=0.0)) for part in (sys.P0, sys.Q, sys.R))
     P = sys.P0 + 1e6 * scale * sys.Pinf
-    count = kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, 1e-13 * scale, max_iter)
+    settled = settle(sys, P, max_iter) < max_iter
     F = sys.C @ P @ sys.C.T + sys.R
     K = np.linalg.lstsq(F, (sys.A @ P @ sys.C.T + sys.S).T, rcond=1e-14)[0].T
-    return K, F, P, count < max_iter
+    return K, F, P, settled
+
+
+def settle(sys: System, P: np.ndarray, max_iter: int) -> int:
+    """Iterate the covariance P of the prediction in place, on complete data, until it is steady; the number of steps that took."""
+    floor = 1e-4 * np.diag(sys.P0)
+    return int(kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, floor, max_iter))
 
 
 def memory(sys: System) -> Memory:

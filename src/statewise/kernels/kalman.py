@@ -22,9 +22,10 @@ import numpy as np
 from statewise.kernels._jit import jit
 
 LOG_2PI = math.log(2.0 * math.pi)
-DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach: smaller means that this entry tells nothing about the diffuse part
+DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach; smaller: the entry tells nothing of the diffuse part
 SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
-DEGENERATE_TOLERANCE = 1e-13  # F relative to the terms that it is the sum of
+DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of
+SETTLED = 1e-11  # a move of the steady covariance that may be rounding
 
 
 @jit
@@ -104,8 +105,11 @@ def _forget_direction(W, rank, share, F_inf):
 
 
 @jit
-def _update(c, d, value, m, P, W, reach, rank, gain, gain_inf, share):
-    """Learn one entry with row c and error variance d. Returns its log density and a code: 0 fine, 1 it used up diffuseness, 2 degenerate."""
+def _update(c, d, value, m, P, size, W, reach, rank, gain, gain_inf, share):
+    """Learn one entry with row c and error variance d. Returns its log density and a code: 0 fine, 1 it used up diffuseness, 2 degenerate.
+
+    `size` (n,) is the diagonal of P before the step's first entry: what remains of P after other entries is rounded to that scale.
+    """
     n = m.shape[0]
     error, F, scale = value, d, d
     for a in range(n):
@@ -115,7 +119,7 @@ def _update(c, d, value, m, P, W, reach, rank, gain, gain_inf, share):
             total += P[a, b] * c[b]
         gain[a] = total
         F += c[a] * total
-        scale += c[a] * c[a] * P[a, a]
+        scale += c[a] * c[a] * size[a]
     F_inf = _diffuse_part(c, W, reach, rank, share) if rank else 0.0
     if F_inf > 0.0:
         for a in range(n):
@@ -130,34 +134,44 @@ def _update(c, d, value, m, P, W, reach, rank, gain, gain_inf, share):
                 P[b, a] = P[a, b]
         _forget_direction(W, rank, share, F_inf)
         return -0.5 * (LOG_2PI + math.log(F_inf)), 1
-    if not F > DEGENERATE_TOLERANCE * scale:
+    if not DEGENERATE_TOLERANCE * scale < F:
         return -np.inf, 2
+    inverse = 1.0 / F
     for a in range(n):
-        m[a] += gain[a] / F * error
-    for a in range(n):
-        for b in range(a + 1):
-            P[a, b] -= gain[a] * gain[b] / F
-            P[b, a] = P[a, b]
+        m[a] += gain[a] * inverse * error
+        for b in range(n):
+            P[a, b] -= gain[a] * gain[b] * inverse
     return -0.5 * (LOG_2PI + math.log(F) + error * error / F), 0
 
 
 @jit
-def _sandwich(A, P, Q, work, out):
-    """out = A P A' + Q for symmetric P and Q; `out` may be P."""
+def _nonzeros(A, index, count):
+    """List the columns of the nonzero entries of each row: structural models move by very sparse matrices."""
+    for a in range(A.shape[0]):
+        count[a] = 0
+        for b in range(A.shape[1]):
+            if A[a, b] != 0.0:
+                index[a, count[a]] = b
+                count[a] += 1
+
+
+@jit
+def _sandwich(A, index, count, P, Q, work, out):
+    """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P."""
     n = A.shape[0]
     for a in range(n):
         for c in range(n):
             work[a, c] = 0.0
-        for b in range(n):
+        for k in range(count[a]):
+            b = index[a, k]
             weight = A[a, b]
-            if weight != 0.0:
-                for c in range(n):
-                    work[a, c] += weight * P[b, c]
-    for a in range(n):
-        for c in range(a + 1):
+            for c in range(n):
+                work[a, c] += weight * P[b, c]
+    for c in range(n):
+        for a in range(c, n):
             total = Q[a, c]
-            for b in range(n):
-                total += work[a, b] * A[c, b]
+            for k in range(count[c]):
+                total += work[a, index[c, k]] * A[c, index[c, k]]
             out[a, c] = total
             out[c, a] = total
 
@@ -170,8 +184,10 @@ def _move_columns(A, W, work):
         for k in range(d):
             work[a, k] = 0.0
         for b in range(n):
-            for k in range(d):
-                work[a, k] += A[a, b] * W[b, k]
+            weight = A[a, b]
+            if weight != 0.0:
+                for k in range(d):
+                    work[a, k] += weight * W[b, k]
     for a in range(n):
         for k in range(d):
             W[a, k] = work[a, k]
@@ -199,6 +215,12 @@ def _see(row, seen, k_before):
 
 
 @jit
+def _diagonal(P, out):
+    for a in range(P.shape[0]):
+        out[a] = P[a, a]
+
+
+@jit
 def _store(m, P, mean, cov, t):
     for a in range(m.shape[0]):
         mean[t, a] = m[a]
@@ -214,15 +236,16 @@ def _store_diffuse(C, W, reach, rank, share, out, t):
 
 
 @jit
-def _learn(y, t, seen, k, low, D, Cs, ys, m, P, W, reach, rank, gain, gain_inf, share):
+def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share):
     """All observed entries of step t. Returns the log density, how many diffuse directions are left, and whether an entry was degenerate."""
     total, degenerate = 0.0, False
+    _diagonal(P, size)
     for i in range(k):
         value = y[t, seen[i]]
         for h in range(i):
             value -= low[i, h] * ys[h]
         ys[i] = value
-        density, code = _update(Cs[i], D[i], value, m, P, W, reach, rank, gain, gain_inf, share)
+        density, code = _update(Cs[i], D[i], value, m, P, size, W, reach, rank, gain, gain_inf, share)
         total += density
         if code == 1:
             rank -= 1
@@ -278,7 +301,10 @@ def _filter_one(
     low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
     _transition(A, Q, Cs, G, D, 0, Ab, Qb)
-    gain, gain_inf, moved, work, share = np.empty(n), np.empty(n), np.empty(n), np.empty((n, n)), np.empty(rank)
+    index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
+    _nonzeros(Ab, index, count)
+    gain, gain_inf, moved, size, share = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(rank)
+    work = np.empty((n, n))
     status = 0
     for t in range(start, stop):
         k, changed = _see(y[t], seen, k)
@@ -286,12 +312,13 @@ def _filter_one(
             _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             if cross:
                 _transition(A, Q, Cs, G, D, k, Ab, Qb)
+                _nonzeros(Ab, index, count)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
             if rank:
                 _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
         density, rank, degenerate = _learn(
-            y, t, seen, k, low, D, Cs, ys, m, P, W, reach, rank, gain, gain_inf, share
+            y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share
         )  # fmt: skip
         log_prob[t] = density
         if degenerate:
@@ -299,7 +326,7 @@ def _filter_one(
         if store:
             _store(m, P, mean_filt, cov_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
-        _sandwich(Ab, P, Qb, work, P)
+        _sandwich(Ab, index, count, P, Qb, work, P)
         if rank:
             _move_columns(Ab, W, work)
             _move_columns(Ab, reach, work)
@@ -352,32 +379,53 @@ def filter_packed(
 
 
 @jit
-def steady_covariance(A, C, Q, R, S, P, tolerance, max_iter):
-    """Iterate P to the steady covariance of the prediction for complete data, in place, until no entry moves by more than `tolerance`.
+def _relative_change(P, before, Q, floor):
+    """Largest |P − before| of an entry, relative to the scales of its two states: the largest of their P, Q and `floor`."""
+    n, change = P.shape[0], 0.0
+    for a in range(n):
+        for b in range(a + 1):
+            gap = abs(P[a, b] - before[a, b])
+            if gap > 0.0:
+                size_a, size_b = max(P[a, a], Q[a, a], floor[a]), max(P[b, b], Q[b, b], floor[b])
+                change = max(change, gap / math.sqrt(size_a * size_b) if size_a > 0.0 and size_b > 0.0 else np.inf)
+    return change
 
-    Returns the number of iterations, `max_iter` if it had not settled by then.
+
+@jit
+def steady_covariance(A, C, Q, R, S, P, floor, max_iter):
+    """Iterate P to the steady covariance of the prediction for complete data, in place.
+
+    It has settled when it does not move at all, or when its largest move (see `_relative_change`; floor (n,)) is down to rounding: below
+    `SETTLED`, and no longer falling from one stretch of steps to the next, each a tenth of the steps so far. Geometric convergence falls
+    by more than that, however slow it is. Returns the number of iterations, `max_iter` if it had not settled by then.
     """
     p, n = C.shape
     cross = _any_nonzero(S)
     seen, low, D, Cs = np.arange(p), np.zeros((p, p)), np.zeros(p), np.zeros((p, n))
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    gain, m, unused, none = np.empty(n), np.zeros(n), np.empty(n), np.empty((n, 0))
+    gain, m, size, unused, none = np.empty(n), np.zeros(n), np.empty(n), np.empty(n), np.empty((n, 0))
     work, before = np.empty((n, n)), np.empty((n, n))
     _decorrelate(C, R, S, seen, p, low, D, Cs, G, cross)
     _transition(A, Q, Cs, G, D, p if cross else 0, Ab, Qb)
-    for count in range(max_iter):
+    index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
+    _nonzeros(Ab, index, count)
+    largest, largest_before, stretch_end = 0.0, np.inf, 20
+    for iteration in range(max_iter):
         for a in range(n):
             for b in range(n):
                 before[a, b] = P[a, b]
+        _diagonal(P, size)
         for i in range(p):
-            _update(Cs[i], D[i], 0.0, m, P, none, none, 0, gain, unused, unused)
-        _sandwich(Ab, P, Qb, work, P)
-        change = 0.0
-        for a in range(n):
-            for b in range(n):
-                change = max(change, abs(P[a, b] - before[a, b]))
-        if change <= tolerance:
-            return count
+            _update(Cs[i], D[i], 0.0, m, P, size, none, none, 0, gain, unused, unused)
+        _sandwich(Ab, index, count, P, Qb, work, P)
+        change = _relative_change(P, before, Q, floor)
+        if change == 0.0:
+            return iteration
+        largest = max(largest, change)
+        if iteration == stretch_end:
+            if SETTLED >= largest > 0.5 * largest_before:
+                return iteration
+            largest, largest_before, stretch_end = 0.0, largest, iteration + max(20, iteration // 10)
     return max_iter
 
 
@@ -388,6 +436,7 @@ def stationary_covariance(A, Q, P, power, work, step):
     P (n, n) is the output; `power`, `work` and `step` are (n, n) work space. Source: Anderson & Moore, *Optimal Filtering* (1979), §6.7.
     """
     n = A.shape[0]
+    index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
     for a in range(n):
         for b in range(n):
             P[a, b] = Q[a, b]
@@ -397,7 +446,8 @@ def stationary_covariance(A, Q, P, power, work, step):
         for a in range(n):
             for b in range(n):
                 step[a, b] = 0.0
-        _sandwich(power, P, step, work, step)
+        _nonzeros(power, index, count)
+        _sandwich(power, index, count, P, step, work, step)
         for a in range(n):
             for b in range(n):
                 P[a, b] += step[a, b]

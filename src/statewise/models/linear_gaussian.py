@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statewise._core import checks
+from statewise._core.errors import InputError
 from statewise._core.seed import generator
 from statewise.inference import linear_gaussian as inference
 from statewise.inference.linear_gaussian import System
@@ -103,3 +104,20 @@ class LinearGaussian(Density, HasGaussianStates):
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""
         return inference.memory(self.system)
+
+
+def refuse_dependence(cov: np.ndarray, columns: tuple[str, ...]) -> None:
+    """Raise `InputError` if a covariance says that some columns are exact linear combinations of each other."""
+    lowest, direction = least_correlation(cov)
+    if lowest < 1e-12:
+        involved = [name for name, weight in zip(columns, direction, strict=True) if abs(weight) > 1e-3]
+        raise InputError(
+            f"the columns {', '.join(map(repr, involved))} are linearly dependent, or have fewer complete rows than columns; leave one of them out"
+        )
+
+
+def least_correlation(cov: np.ndarray) -> tuple[float, np.ndarray]:
+    """The smallest eigenvalue of a covariance matrix as a correlation matrix, and its eigenvector."""
+    size = np.sqrt(np.diag(cov))
+    values, vectors = np.linalg.eigh(cov / size[:, None] / size)
+    return float(values[0]), vectors[:, 0]

@@ -12,9 +12,8 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.inference.linear_gaussian import System, run_filter, system
 from statewise.models.base import Trainable
-from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
 from statewise.results.fit import FitResult
-from statewise.sequences.sequences import Sequences
 
 
 class Naive(LinearGaussian, Trainable):
@@ -48,7 +47,7 @@ class Naive(LinearGaussian, Trainable):
         """Estimate Σ from the differences between observed steps a season apart, in place.
 
         Raises:
-            InputError: no two observed steps are a season apart, or all differences are zero.
+            InputError: no two observed steps are a season apart, all differences are zero, or columns are linearly dependent.
         """
         begun = time.perf_counter()
         self._schema = None
@@ -58,7 +57,8 @@ class Naive(LinearGaussian, Trainable):
         seen = ~np.isnan(differences)
         if not seen.any(axis=0).all():
             raise InputError(
-                f"no two observed steps are {season} apart in the sequences (lengths up to {seqs.lengths.max()}); pass longer ones or a shorter season"
+                f"no two observed steps are {season} apart in the sequences (lengths up to {seqs.lengths.max()}); "
+                "pass longer ones or a shorter season"
             )
         filled = np.where(seen, differences, 0.0)
         pairs = np.maximum(seen.T.astype(float) @ seen, 1.0)
@@ -68,6 +68,7 @@ class Naive(LinearGaussian, Trainable):
             raise InputError(
                 f"column {flat!r} repeats itself exactly every {season} steps; there is no noise to estimate: leave it out"
             )
+        refuse_dependence(cov, seqs.columns)
         self._learn_schema(seqs)
         self._set_parameters({"innovation_cov": cov, "start": np.zeros(season * seqs.dim)})
         last = run_filter(self.system, seqs[:1], store=False)

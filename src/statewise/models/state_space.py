@@ -26,7 +26,8 @@ class StateSpace(LinearGaussian):
         noise_cross: S = Cov(w[t], v[t]), (n, p); zero unless given.
         initial_mean, initial_cov: mean (n,) and covariance (n, n) of x[1] before y[1] is seen.
         initial: 'known' (the two above), 'stationary' (the law that the transition leaves unchanged), or 'diffuse' (no knowledge at all,
-            treated exactly). Default: known if `initial_mean` is given, else stationary, else, where there is a unit root, diffuse.
+            treated exactly; `initial_mean` is then only where `sample` starts). Default: known if `initial_mean` is given, else stationary,
+            else, where there is a unit root, diffuse.
         state_intercept, observation_intercept: b (n,), d (p,).
         input_to_state, input_to_observation: B (n, u), D (p, u).
 
@@ -90,12 +91,11 @@ class StateSpace(LinearGaussian):
         self._system = _checked_system(self._options)
         self._parameters = {name: value for name, value in self._options.items() if isinstance(value, np.ndarray)}
         p, u = self._system.p, self._system.D.shape[1]
-        if u:
-            self._schema = {
-                "columns": ["y"] if p == 1 else [f"y{j + 1}" for j in range(p)],
-                "input_columns": [f"u{j + 1}" for j in range(u)],
-                "season": None,
-            }
+        self._schema = {
+            "columns": ["y"] if p == 1 else [f"y{j + 1}" for j in range(p)],
+            "input_columns": [f"u{j + 1}" for j in range(u)],
+            "season": None,
+        }
 
     @classmethod
     def from_system(cls, system: System) -> StateSpace:
@@ -171,7 +171,7 @@ def _start(
         if initial == "stationary":
             radius = float(np.abs(np.linalg.eigvals(A)).max())
             raise InputError(
-                f"`initial` is 'stationary' but `transition` has spectral radius {radius:.6g}, so there is no stationary law; pass initial='diffuse' or a "
-                "known start"
+                f"`initial` is 'stationary' but `transition` has spectral radius {radius:.6g}, so there is no stationary law; "
+                "pass initial='diffuse' or a known start"
             )
-    return np.zeros(n), nothing, np.eye(n)
+    return np.zeros(n) if mean is None else checks.array("initial_mean", mean, (n,)), nothing, np.eye(n)

@@ -70,7 +70,7 @@ class Structural(LinearGaussian, Trainable):
             tol: largest gradient entry per step of the standardised data at convergence.
 
         Raises:
-            InputError: too few observations, or `seasonal=True` and the sequences have no known season.
+            InputError: too few observations, a column without variation, or `seasonal=True` and the sequences have no known season.
         """
         begun = time.perf_counter()
         max_iter = checks.Integer(1).check("max_iter", max_iter)
@@ -107,10 +107,15 @@ class Structural(LinearGaussian, Trainable):
     ) -> tuple[Maximum, np.ndarray, np.ndarray, float]:
         """(maximum, variances, input weights, mean) of one column, in original units."""
         states = (season or 1) + 1
-        if seqs.n_observed <= states + len(names):
+        observed = np.add.reduceat(~np.isnan(seqs.values[:, 0]), seqs.offsets[:-1], dtype=np.int64)
+        if np.maximum(observed - states, 0).sum() <= len(names):
             raise InputError(
-                f"column {seqs.columns[0]!r} has {seqs.n_observed} observed entries, too few for {states} states and {len(names)} variances; "
-                "pass longer sequences or switch off a component"
+                f"column {seqs.columns[0]!r} has at most {observed.max()} observed entries in a sequence, too few for {states} states and "
+                f"{len(names)} variances; pass longer sequences or switch off a component"
+            )
+        if not np.nanmax(seqs.values) > np.nanmin(seqs.values):
+            raise InputError(
+                f"column {seqs.columns[0]!r} does not vary; there is no noise to estimate: leave the column out"
             )
         scaled, scaling = standardise(seqs)
         u, centre, spread = _scaled_inputs(seqs)
@@ -127,6 +132,7 @@ class Structural(LinearGaussian, Trainable):
             return -np.inf if status.any() else float(past.log_prob.sum())
 
         starts = [np.concatenate([start, np.zeros(width + with_mean)]) for start in _starts(names)]
+        starts = sorted(starts, key=objective)[-2:]
         found = maximise(with_differences(objective), starts, scaled.rows, max_iter, tol)
         logs, weights, mean = _split(found.point, len(names), width)
         scale = float(scaling.scale[0])

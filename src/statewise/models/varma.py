@@ -15,7 +15,7 @@ from statewise.inference import varma as algebra
 from statewise.inference.linear_gaussian import System
 from statewise.inference.varma import VarmaParameters
 from statewise.models.base import Trainable
-from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.linear_gaussian import LinearGaussian, least_correlation, refuse_dependence
 from statewise.results.fit import FitResult
 from statewise.sequences.scaling import Scaling, standardise
 from statewise.sequences.sequences import Sequences
@@ -66,7 +66,7 @@ class VARMA(LinearGaussian, Trainable):
             seed: for the restarts.
 
         Raises:
-            InputError: too few observations for the number of parameters, or a column without variation.
+            InputError: too few observations for the number of parameters, a column without variation, or columns that are linearly dependent.
         """
         begun = time.perf_counter()
         max_iter = checks.Integer(1).check("max_iter", max_iter)
@@ -98,6 +98,9 @@ class VARMA(LinearGaussian, Trainable):
         if self._options["trend"] == "n":
             scaling = Scaling(np.zeros(k), scaling.scale)
             scaled = scaling.apply(seqs)
+        whole = scaled.values[~np.isnan(scaled.values).any(axis=1)]
+        if len(whole) > k:
+            refuse_dependence(whole.T @ whole / len(whole), seqs.columns)
         inputs, input_scaling = _standardised_inputs(seqs, centre=self._options["trend"] == "c")
         return scaled.replace(inputs=inputs), scaling, input_scaling, (k, p, q, width)
 
@@ -139,6 +142,11 @@ class VARMA(LinearGaussian, Trainable):
 
     def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
         notes = []
+        if least_correlation(self.innovation_cov)[0] < 1e-8:
+            notes.append(
+                "the innovation covariance is almost singular: some columns are linear combinations of others and of their past, so that the "
+                "likelihood has no maximum; leave a column out"
+            )
         process = float(np.abs(np.linalg.eigvals(self.system.A)).max())
         if process > 0.999:
             notes.append(

@@ -32,3 +32,8 @@ def bias_for(log_sd: np.ndarray) -> np.ndarray:
     """The `log_sd_bias` whose base is `log_sd` (or just above FLOOR where that is lower)."""
     above = np.maximum(log_sd - FLOOR, 1e-2)
     return FLOOR + above + np.log(-np.expm1(-above))
+
+
+def is_trained(name: str) -> bool:
+    """Whether a name in a dict of parameters is the network's own, and not a scaling or the like."""
+    return name in NAMES or name.startswith(("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from statewise.nn.head import FLOOR, NAMES, SWING
+from statewise.nn.head import FLOOR, SWING
 
-_LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class GaussianHead(nn.Module):
@@ -84,11 +84,6 @@ class RecurrentNetwork(nn.Module):
             {"params": [p for (_, p), d in zip(named, decays, strict=True) if d], "weight_decay": weight_decay},
             {"params": [p for (_, p), d in zip(named, decays, strict=True) if not d], "weight_decay": 0.0},
         ]
-
-
-def is_network_parameter(name: str) -> bool:
-    """Whether a name of a parameter dict is one of a network's (the others are scalings and the like)."""
-    return name in NAMES or name.startswith(("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l"))
 
 
 def gaussian_nll(mean: Tensor, log_sd: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -79,6 +79,7 @@ class Memory(Result):
             estimated).
         process_half_life: the same for the process itself, from the eigenvalues of its transition; None where the
             model has no separate process.
+        ends_after: steps after which nothing of an observation is left at all, as in a pure autoregression; else None.
     """
 
     half_life: float

@@ -1,0 +1,213 @@
+"""How a recurrent model is trained: which steps teach and which judge, where training begins, what is minimised.
+
+Imported when a network is fitted, and not before: it loads torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from statewise._core.errors import InputError
+from statewise._core.seed import child_seed
+from statewise.fitting.sgd import Settings, Training, train
+from statewise.inference.recurrent import Features, features
+from statewise.nn.head import bias_for
+from statewise.nn.network import RecurrentNetwork, gaussian_nll
+from statewise.nn.start import linear_start
+from statewise.nn.threads import torch_threads
+from statewise.nn.windows import Windows, cut_windows
+from statewise.sequences.scaling import standardise
+from statewise.sequences.sequences import Sequences
+
+_DECAY, _MOST_DECAY = 600.0, 6.0  # weight decay: as a prior worth so many training steps; at most
+_SMALL = 128  # units below which one thread is faster than several
+_VALIDATION_BATCH = 256
+
+
+class Plan:
+    """How the data of a fit are used.
+
+    Scaling and lags come from the training part alone, except for a column that does not vary there.
+
+    Attributes:
+        seqs: the data.
+        stop: (N,) steps of each sequence that train; those after them validate.
+        observed: (rows,) whether anything was observed at a step.
+        training, validation: (rows,) booleans; the same where nothing can be held out.
+        held_out: whether there is a validation part.
+        scaling: what `inference.recurrent` needs beside the network.
+        notes: what the user should know.
+    """
+
+    def __init__(self, seqs: Sequences, share: float, window: int) -> None:
+        seen = ~np.isnan(seqs.values)
+        if not seen.any(axis=0).all():
+            empty = seqs.columns[int(np.argmin(seen.any(axis=0)))]
+            raise InputError(f"column {empty!r} has no observed entry; leave it out")
+        self.seqs, self.window = seqs, window
+        self.observed = seen.any(axis=1)
+        self.stop = training_steps(seqs.lengths, seqs.offsets, self.observed, share)
+        step = np.arange(seqs.rows) - np.repeat(seqs.offsets[:-1], seqs.lengths)
+        self.training = step < np.repeat(self.stop, seqs.lengths)
+        self.held_out = bool((~self.training & self.observed).any())
+        self.validation = ~self.training if self.held_out else self.training
+        self.scaling = self._scaling()
+        flat = ~_varies(seqs.values)
+        self.notes = [
+            f"column {name!r} does not vary" for name, is_flat in zip(seqs.columns, flat, strict=True) if is_flat
+        ]
+        if not self.held_out:
+            self.notes.append(
+                "there is no validation part; the training score decided when to stop, and may be too good"
+            )
+
+    def _scaling(self) -> dict[str, np.ndarray]:
+        inputs = np.zeros((self.seqs.rows, 0)) if self.seqs.inputs is None else self.seqs.inputs
+        mean, scale = _standard(self.seqs.values, self.training)
+        input_mean, input_scale = _standard(inputs, self.training)
+        return {
+            "value_mean": mean,
+            "value_scale": scale,
+            "input_mean": input_mean,
+            "input_scale": input_scale,
+            "lags": _lags(self.seqs.season, int(self.stop.max())),
+        }
+
+    def windows(self, validating: bool) -> Windows:
+        """Windows over the training or the validation part, the state warmed up by what comes before."""
+        start, stop = np.zeros_like(self.stop), self.stop
+        if validating and self.held_out:
+            start, stop = self.stop, self.seqs.lengths
+        warm_up = self.window if validating else self.window // 2
+        return cut_windows(self.seqs.offsets, start, stop, self.window, warm_up, self.observed)
+
+
+def training_steps(lengths: np.ndarray, offsets: np.ndarray, observed: np.ndarray, share: float) -> np.ndarray:
+    """(N,) steps of each sequence that train, so that about `share` of the steps, the last ones, are held out.
+
+    Where every sequence is too short to be cut, the last sequences are held out whole. Where that would leave nothing
+    to train on, nothing is held out.
+    """
+    held = np.floor(share * lengths + 0.5).astype(np.int64)
+    stop = np.maximum(lengths - held, 1)
+    if (stop == lengths).all():
+        whole = int(share * len(lengths) + 0.5)
+        stop = np.where(np.arange(len(lengths)) >= max(len(lengths) - whole, 1), 0, lengths)
+    spans = zip(offsets[:-1].tolist(), stop.tolist(), strict=True)
+    return stop if any(observed[start : start + count].any() for start, count in spans) else lengths
+
+
+def _lags(season: int | None, longest: int) -> np.ndarray:
+    """The skip's lags: 1, and a season and one more where the training part has two of them."""
+    if season is None or season < 2 or 2 * (season + 1) > longest:
+        return np.array([1], dtype=np.int64)
+    return np.unique(np.array([1, season, season + 1], dtype=np.int64))
+
+
+def _varies(values: np.ndarray) -> np.ndarray:
+    """(k,) whether a column has two different observed entries."""
+    missing = np.isnan(values)
+    low = np.where(missing, np.inf, values).min(axis=0, initial=np.inf)
+    high = np.where(missing, -np.inf, values).max(axis=0, initial=-np.inf)
+    return low < high
+
+
+def _standard(values: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column over the training rows, or over all rows where it does not vary there."""
+    mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    for k, varies in enumerate(_varies(values[training]).tolist()):
+        column = values[training, k] if varies else values[:, k]
+        _, scaling = standardise(Sequences(column, np.array([len(column)])))
+        mean[k], scale[k] = scaling.mean[0], scaling.scale[0]
+    return mean, scale
+
+
+class _Problem:
+    """The network, the data as tensors, and what is minimised and scored."""
+
+    def __init__(self, options: dict[str, Any], plan: Plan, seed: int) -> None:
+        seen = features(plan.scaling, plan.seqs)
+        observed = ~np.isnan(seen.values)
+        self.network = _network(options, seen, seed)
+        self.network.load(_start(seen, plan))
+        self.x, self.skip = _tensor(seen.cell), _tensor(seen.skip)
+        self.y, self.weight = _tensor(np.where(observed, seen.values, 0.0)), _tensor(observed)
+        self.training, self.validation = plan.windows(False), plan.windows(True)
+        scored = plan.validation & plan.observed
+        self.scored_steps = int(scored.sum())
+        self.log_scale = float((observed[scored] @ np.log(plan.scaling["value_scale"])).sum())
+        self.trained_steps = int((plan.training & plan.observed).sum())
+
+    def nll(self, windows: Windows, which: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative log density of the scored steps of some windows, in standardised units, and how many steps those are."""
+        rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
+        mean, log_sd = self.network(self.x[rows], self.skip[rows])
+        weight = self.weight[rows] * scored[..., None]
+        return gaussian_nll(mean, log_sd, self.y[rows], weight), weight.amax(dim=2).sum()
+
+    def objective(self, which: np.ndarray) -> torch.Tensor:
+        total, steps = self.nll(self.training, which)
+        return total / steps
+
+    def score(self) -> float:
+        """Log density per validation step, in nats, in the data's units."""
+        pieces = self.validation.batches(np.arange(len(self.validation)), _VALIDATION_BATCH)
+        total = sum(float(self.nll(self.validation, piece)[0]) for piece in pieces)
+        return -(total + self.log_scale) / self.scored_steps
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+def _network(options: dict[str, Any], seen: Features, seed: int) -> RecurrentNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
+        return RecurrentNetwork(
+            options["cell"],
+            seen.cell.shape[1],
+            options["hidden"],
+            options["layers"],
+            seen.skip.shape[1],
+            seen.values.shape[1],
+            options["output"],
+        )
+
+
+def _start(seen: Features, plan: Plan) -> dict[str, np.ndarray]:
+    held = plan.validation if plan.held_out else np.zeros_like(plan.training)
+    start = linear_start(seen.skip, seen.values, plan.training, held)
+    return {"skip_weight": start.weight, "mean_bias": start.bias, "log_sd_bias": bias_for(start.log_sd)}
+
+
+def train_network(
+    options: dict[str, Any], plan: Plan, settings: Settings, batch: int | None, seed: int
+) -> tuple[dict[str, np.ndarray], Training]:
+    """The parameters found, scaling included, and how training went.
+
+    Args:
+        options: of the model: cell, hidden, layers, output.
+        plan: the data and their use.
+        settings: of the trainer.
+        batch: windows in a batch; None for an eighth of all, but 16 to 256.
+        seed: of the initial weights and the order of the batches.
+    """
+    problem = _Problem(options, plan, seed)
+    count = len(problem.training)
+    size = batch or int(np.clip(-(-count // 8), 16, 256))
+    decay = min(_MOST_DECAY, _DECAY / problem.trained_steps)
+    with torch_threads(1 if options["hidden"] < _SMALL else None):
+        done = train(
+            problem.network,
+            lambda draws: problem.training.batches(torch.randperm(count, generator=draws).numpy(), size),
+            problem.objective,
+            problem.score,
+            settings,
+            seed=child_seed(seed, 1) or 0,
+            groups=problem.network.groups(decay),
+            label=f"fitting {options['cell']}",
+        )
+    return problem.network.arrays() | plan.scaling, done
