@@ -28,7 +28,7 @@ demo: $(VENV)/.stamp-package
 	$(RUN) statewise compare sunspots
 
 test: $(VENV)/.stamp-test
-	$(PYTEST) --no-skips
+	$(PYTEST) --all-packages
 
 test-fast: $(VENV)/.stamp-test
 	$(PYTEST) -m 'not slow and not nightly'

@@ -43,7 +43,7 @@ def test_a_folder_in_the_way_is_an_error_without_litter(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["taken"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="hardware: permission bits exist on POSIX only")
+@pytest.mark.skipif(os.name != "posix", reason="permission bits exist on POSIX only")
 def test_the_file_has_the_permissions_that_open_would_give(tmp_path):
     before = os.umask(0o027)
     try:

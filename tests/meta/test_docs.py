@@ -8,73 +8,17 @@ link must lead somewhere.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.meta.pages import FENCE, blocks, refreshed, run_page, same_output
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if path.is_file()
 )
-_FENCE = re.compile(r"^(?P<fence>```+)(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.M | re.S)
-_COMMENT = re.compile(r"<!--\s*(?P<text>(?:(?!-->).)*?)\s*-->\s*\Z", re.S)
-_NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, text, first line, and the comment right above it."""
-
-    language: str
-    body: str
-    line: int
-    comment: str
-
-
-def blocks(text: str) -> list[Block]:
-    """The fenced blocks of a page."""
-    found = []
-    for match in _FENCE.finditer(text):
-        above = _COMMENT.search(text[: match.start()])
-        line = text.count("\n", 0, match.start()) + 2
-        found.append(Block(match["language"], match["body"], line, above["text"] if above else ""))
-    return found
-
-
-def same_output(shown: str, printed: str) -> bool:
-    """Whether two outputs have the same words, and numbers that agree within 1 % (or in the last digit shown)."""
-    if _NUMBER.sub("#", shown).split() != _NUMBER.sub("#", printed).split():
-        return False
-    pairs = zip(_NUMBER.findall(shown), _NUMBER.findall(printed), strict=True)
-    return all(_close(a.replace("−", "-"), b.replace("−", "-")) for a, b in pairs)
-
-
-def _close(shown: str, printed: str) -> bool:
-    a, b = float(shown), float(printed)
-    if "." not in shown and "e" not in shown:
-        return a == b
-    return abs(a - b) <= 0.01 * max(abs(a), abs(b)) + 10.0 ** -len(shown.partition(".")[2])
-
-
-def run_page(text: str, name: str) -> None:
-    """Run the python blocks of a page; raises what they raise, or AssertionError for an output that is not shown."""
-    namespace: dict[str, object] = {"__name__": "__docs__"}
-    printed = ""
-    for block in blocks(text):
-        if block.language == "python" and not block.comment.startswith("no-run:"):
-            stream = io.StringIO()
-            # Blank lines above, so that a traceback has the page's own line numbers.
-            code = compile("\n" * (block.line - 1) + block.body, name, "exec")
-            with contextlib.redirect_stdout(stream):
-                exec(code, namespace)
-            printed = stream.getvalue()
-        elif block.comment == "prints":
-            assert same_output(block.body, printed), f"{name}, line {block.line}: the code above prints\n{printed}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -121,7 +65,7 @@ def test_the_commands_on_the_page_exist(page):
 
 def broken_links(path: Path) -> list[str]:
     """Relative links of a page that lead nowhere."""
-    text = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     return [target for target in targets if target and ":" not in target and not (path.parent / target).exists()]
 
@@ -161,6 +105,12 @@ def test_the_runner_compares_what_is_printed():
         run_page(_PAGE.replace("x is {}", "y is 1.234"), "planted")
     with pytest.raises(AssertionError, match="line 23"):
         run_page(_PAGE.format("1.234") + "\n\n" + _PAGE.replace("x is {}\n", ""), "a second, empty one")
+
+
+def test_an_output_is_refreshed_only_where_it_differs():
+    close, far = _PAGE.format("1.23"), _PAGE.format("1.31")
+    assert refreshed(close, "planted") == close
+    assert refreshed(far, "planted") == _PAGE.format("1.234")
 
 
 def test_the_runner_leaves_out_what_has_a_reason():

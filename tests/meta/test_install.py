@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pty = pytest.importorskip("pty", reason="hardware: make and sh are for POSIX systems")
+pty = pytest.importorskip("pty", reason="make and sh are for POSIX systems")
 
 ROOT = Path(__file__).resolve().parents[2]
 CUDA = '{"install": [{"metadata": {\n"name": "nvidia-cublas"}}]}'

@@ -104,7 +104,10 @@ def test_half_life_closed_forms():
     ("memory", "words"),
     [
         (Memory(6.578813, 0.9, "eigenvalues"), ["6.58 steps", "from the eigenvalues"]),
-        (Memory(0.0, 0.0, "eigenvalues", 3.0, ends_after=9), ["the last 9 steps and no further", "half-life of 3 steps"]),
+        (
+            Memory(0.0, 0.0, "eigenvalues", 3.0, ends_after=9),
+            ["the last 9 steps and no further", "half-life of 3 steps"],
+        ),
         (Memory(0.0, 0.0, "eigenvalues", ends_after=1), ["the last step and no further"]),
         (Memory(np.inf, 1.0, "gradient"), ["never fades", "from the gradient"]),
     ],

@@ -48,18 +48,24 @@ def maximise(
 
 
 def with_differences(value: Callable[[np.ndarray], float], step: float = 1e-5) -> Objective:
-    """An objective whose gradient is taken by central differences, for the few-parameter models that have no analytic one."""
+    """An objective whose gradient is taken by central differences, for the few-parameter models that have no analytic one.
+
+    Where one neighbour is not allowed (its value is −inf) the difference is one-sided, and where both are not it is 0.
+    """
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray] | None:
         here = value(point)
         if not np.isfinite(here):
             return None
-        gradient = np.empty(point.size)
+        gradient = np.zeros(point.size)
         for i in range(point.size):
             shift = np.zeros(point.size)
             shift[i] = step
-            gradient[i] = (value(point + shift) - value(point - shift)) / (2 * step)
-        return here, np.nan_to_num(gradient)
+            sides = [(at, side) for at in (1, -1) if np.isfinite(side := value(point + at * shift))]
+            if sides:
+                (high, up), (low, down) = sides[0], sides[1] if len(sides) == 2 else (0, here)
+                gradient[i] = (up - down) / (step * (high - low))
+        return here, gradient
 
     return objective
 

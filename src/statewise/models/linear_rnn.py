@@ -60,7 +60,9 @@ class LinearRNN(Density):
     ) -> Self:
         """From a system with its gains (L, n, p) and innovation covariances (L, p, p)."""
         model = cls()
-        arrays = (sys.A, sys.C, sys.b, sys.d, sys.B, sys.D, gain, np.linalg.cholesky(innovation_cov), sys.m0)
+        width = max(sys.B.shape[1], sys.D.shape[1])  # inputs may enter by one way only, and the other is then empty
+        B, D = (M if M.shape[1] else np.zeros((len(M), width)) for M in (sys.B, sys.D))
+        arrays = (sys.A, sys.C, sys.b, sys.d, B, D, gain, np.linalg.cholesky(innovation_cov), sys.m0)
         model._module = LinearRNNModule(*arrays)
         model._schema = schema
         model._parameters = model._weights()

@@ -29,6 +29,7 @@ def linear_start(skip: np.ndarray, values: np.ndarray, training: np.ndarray, val
     """Ridge regression of standardised values on the skip features over the training rows.
 
     min Σ (y − w·k − b)² + λ |w|², with the λ of 1, 10 and 100 that scores best on the validation rows (1 if there are none).
+    The variance is the residual sum of squares over the degrees of freedom left, n − tr[X (X'X + λI)⁻¹ X'] − 1.
 
     Args:
         skip: (rows, k); values: (rows, p), NaN where missing.
@@ -48,8 +49,11 @@ def _ridge(skip: np.ndarray, values: np.ndarray, penalty: float) -> LinearStart:
             continue
         centre, middle = skip[seen].mean(axis=0), y[seen].mean()
         x = skip[seen] - centre
-        weights[k] = np.linalg.solve(x.T @ x + penalty * np.eye(size), x.T @ (y[seen] - middle))
+        gram = x.T @ x
+        inverse = np.linalg.inv(gram + penalty * np.eye(size))
+        weights[k] = inverse @ (x.T @ (y[seen] - middle))
         biases[k] = middle - centre @ weights[k]
         rest = y[seen] - skip[seen] @ weights[k] - biases[k]
-        log_sds[k] = np.log(max(float(np.sqrt(np.mean(rest**2))), _SMALLEST_SD))
+        left = max(len(rest) - float(np.trace(inverse @ gram)) - 1, 1.0)
+        log_sds[k] = np.log(max(float(np.sqrt(rest @ rest / left)), _SMALLEST_SD))
     return LinearStart(weights, biases, log_sds)
