@@ -75,7 +75,7 @@ def _em(states: int, steps: int) -> Pair:
 
 def _workloads(states: int) -> list[Workload]:
     size = f"{states} states, {_DIM} columns, diagonal, 100 000 steps"
-    common = {"steps": 100_000, "quick_steps": 300, "packages": ("hmmlearn",)}
+    common: dict[str, Any] = {"steps": 100_000, "quick_steps": 300, "packages": ("hmmlearn",)}
     return [
         Workload(
             name=f"hmm-score-{states}",
