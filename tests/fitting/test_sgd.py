@@ -34,7 +34,7 @@ def problem(seed: int = 0, rows: int = 64):
         return ((module(x[which]) - y[which]) ** 2).mean()
 
     def score():
-        return -float(((module(x) - y) ** 2).mean())
+        return -float(((module(x) - y) ** 2).mean().detach())
 
     def batches(draws):
         return torch.randperm(rows, generator=draws).split(8)

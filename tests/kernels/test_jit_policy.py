@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from statewise.kernels import _chunks
-from statewise.kernels._jit import FAST, jit, parallel_jit
+from statewise.kernels import _chunks, _jit
+from statewise.kernels._jit import FAST, jit
 
 
 @jit(fast=True)
@@ -37,11 +37,6 @@ def divide(a, b):
     return a / b
 
 
-@parallel_jit
-def doubled(x):
-    return 2.0 * x
-
-
 @jit(inline=True)
 def square(x):
     return x * x
@@ -62,8 +57,29 @@ def test_division_by_zero_is_that_of_numpy():
 
 
 def test_every_form_of_the_decorator_works():
-    assert np.array_equal(doubled(np.arange(3.0)), [0.0, 2.0, 4.0])
+    assert divide(1.0, 2.0) == 0.5
     assert square(3.0) == 9.0
+
+
+@pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="nothing is compiled")
+def test_compilation_is_timed_and_announced_once(monkeypatch, capsys):
+    """Seconds rise by the first call with new types only; a watcher is told once in a process."""
+    monkeypatch.setenv("STATEWISE_PROGRESS", "1")
+    monkeypatch.setattr(_jit._COMPILATION, "_said", False)
+
+    @_jit.numba.njit
+    def fresh(x):
+        return x + 1
+
+    before = _jit.compilation_seconds()
+    fresh(1)
+    first = _jit.compilation_seconds()
+    fresh(2)
+    assert first > before
+    assert _jit.compilation_seconds() == first
+    fresh(1.5)
+    assert _jit.compilation_seconds() > first
+    assert capsys.readouterr().err.count("compiling kernels") == 1
 
 
 # --- chunks -----------------------------------------------------------------------------------------------------------
@@ -111,7 +127,7 @@ def test_a_forked_child_can_share_work():
     """Threads do not survive a fork; a child that waited for its parent's would hang."""
     script = (
         "import os, numpy as np\n"
-        "from statewise.kernels import _chunks\n"
+        "from statewise.kernels import _chunks, _jit\n"
         "share = lambda: _chunks.share(lambda c, a, b: None, np.arange(4), 1e9)\n"
         "share()\n"
         "child = os.fork()\n"

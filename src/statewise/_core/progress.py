@@ -21,9 +21,7 @@ def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
     ``=1`` forces them.
     """
     global _outer_is_active
-    setting = os.environ.get("STATEWISE_PROGRESS", "")
-    wanted = setting == "1" or (setting != "0" and sys.stderr.isatty())
-    if _outer_is_active or not wanted:
+    if _outer_is_active or not shows_progress():
         yield lambda steps=1, label=None: None
         return
     bar = _Bar(label, total)
@@ -33,6 +31,12 @@ def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
     finally:
         _outer_is_active = False
         bar.close()
+
+
+def shows_progress() -> bool:
+    """Whether somebody is there to see progress: stderr is a terminal, unless ``STATEWISE_PROGRESS`` says 0 or 1."""
+    setting = os.environ.get("STATEWISE_PROGRESS", "")
+    return setting == "1" or (setting != "0" and sys.stderr.isatty())
 
 
 class _Bar:

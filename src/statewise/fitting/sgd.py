@@ -30,6 +30,8 @@ class Settings:
         schedule: 'cosine' lowers the rate towards zero at the last epoch (Loshchilov & Hutter 2017), 'constant' keeps it.
         optimiser: 'adamw' (Loshchilov & Hutter 2019) or 'adam' (Kingma & Ba 2015).
         min_improvement: how much better a score must be to count.
+        epsilon: added to the root of the second moment. Gradients well below it barely move a parameter; were it nearly 0, Adam would blow
+            rounding errors up to full steps wherever the true gradient is 0, as at a start that is already an optimum.
     """
 
     epochs: int
@@ -39,6 +41,7 @@ class Settings:
     schedule: str = "cosine"
     optimiser: str = "adamw"
     min_improvement: float = 1e-4
+    epsilon: float = 1e-5
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
@@ -112,7 +115,7 @@ class _Run:
         self.module, self.objective, self.score, self.settings = module, objective, score, settings
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         given = list(module.parameters()) if groups is None else groups
-        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr)
+        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr, eps=settings.epsilon)
         self.stopping: EarlyStopping[State] = EarlyStopping(settings.patience, settings.min_improvement)
         self.trace: list[float] = []
 

@@ -336,7 +336,9 @@ def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np
     P = sys.P0 + 1e6 * scale * sys.Pinf
     settled = settle(sys, P, max_iter) < max_iter
     F = sys.C @ P @ sys.C.T + sys.R
-    K = np.linalg.lstsq(F, (sys.A @ P @ sys.C.T + sys.S).T, rcond=1e-14)[0].T
+    units = np.sqrt(np.where(np.diag(F) > 0, np.diag(F), 1.0))
+    cross = (sys.A @ P @ sys.C.T + sys.S) / units
+    K = np.linalg.lstsq(F / units[:, None] / units, cross.T, rcond=1e-14)[0].T / units
     return K, F, P, settled
 
 
@@ -385,6 +387,8 @@ def _offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
         y = y - seqs.inputs @ sys.D.T
     if seqs.inputs is not None and sys.B.shape[1] and sys.B.any():
         offset = seqs.inputs @ sys.B.T + sys.b
+    y = y.view()
+    y.setflags(write=False)  # always: numba compiles a kernel anew for writable arrays
     return y, offset
 
 

@@ -14,10 +14,14 @@ Decorate a function once: numba's cache tells functions apart by name and line, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 import numba
+from numba.core import event
+
+from statewise._core.progress import shows_progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,26 +34,15 @@ def jit(function: F) -> F: ...
 def jit(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]: ...
 def jit(function: Any = None, *, fast: bool = False, inline: bool = False) -> Any:
     """Compile a kernel: ``@jit``, or ``@jit(fast=True)`` for the NaN-safe fast math; `inline` is for tiny helpers."""
-    decorate = _policy(fast=fast, parallel=False, inline=inline)
+    decorate = _policy(fast=fast, inline=inline)
     return decorate if function is None else decorate(function)
 
 
-@overload
-def parallel_jit(function: F) -> F: ...
-@overload
-def parallel_jit(*, fast: bool = False) -> Callable[[F], F]: ...
-def parallel_jit(function: Any = None, *, fast: bool = False) -> Any:
-    """Compile a kernel whose `numba.prange` loops (over sequences) run on all of numba's threads."""
-    decorate = _policy(fast=fast, parallel=True, inline=False)
-    return decorate if function is None else decorate(function)
-
-
-def _policy(*, fast: bool, parallel: bool, inline: bool) -> Callable[[Any], Any]:
+def _policy(*, fast: bool, inline: bool) -> Callable[[Any], Any]:
     flags: dict[str, Any] = {
         "nogil": True,
         "error_model": "numpy",
         "fastmath": set(FAST) if fast else False,
-        "parallel": parallel,
         "inline": "always" if inline else "never",
     }
 
@@ -63,3 +56,24 @@ def _policy(*, fast: bool, parallel: bool, inline: bool) -> Callable[[Any], Any]
             return numba.njit(function, cache=False, **flags)
 
     return decorate
+
+
+class _Compilation(event.TimingListener):
+    """Times compilation, and says once to somebody who waits at a terminal what takes so long."""
+
+    _said = False
+
+    def on_start(self, event: Any) -> None:
+        super().on_start(event)
+        if not self._said and shows_progress():
+            sys.stderr.write("statewise: compiling kernels for this machine, once; later runs load them from disk\n")
+        self._said = True
+
+
+_COMPILATION = _Compilation()
+event.register("numba:compile", _COMPILATION)
+
+
+def compilation_seconds() -> float:
+    """Seconds that this process has spent compiling kernels so far; the cache spares the next process them."""
+    return _COMPILATION.duration if _COMPILATION.done else 0.0

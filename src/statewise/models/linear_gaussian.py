@@ -108,16 +108,10 @@ class LinearGaussian(Density, HasGaussianStates):
 
 def refuse_dependence(cov: np.ndarray, columns: tuple[str, ...]) -> None:
     """Raise `InputError` if a covariance says that some columns are exact linear combinations of each other."""
-    lowest, direction = least_correlation(cov)
-    if lowest < 1e-12:
-        involved = [name for name, weight in zip(columns, direction, strict=True) if abs(weight) > 1e-3]
+    size = np.sqrt(np.diag(cov))
+    values, vectors = np.linalg.eigh(cov / size[:, None] / size)
+    if values[0] < 1e-12:
+        involved = [name for name, weight in zip(columns, vectors[:, 0], strict=True) if abs(weight) > 1e-3]
         raise InputError(
             f"the columns {', '.join(map(repr, involved))} are linearly dependent, or have fewer complete rows than columns; leave one of them out"
         )
-
-
-def least_correlation(cov: np.ndarray) -> tuple[float, np.ndarray]:
-    """The smallest eigenvalue of a covariance matrix as a correlation matrix, and its eigenvector."""
-    size = np.sqrt(np.diag(cov))
-    values, vectors = np.linalg.eigh(cov / size[:, None] / size)
-    return float(values[0]), vectors[:, 0]

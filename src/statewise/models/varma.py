@@ -15,7 +15,7 @@ from statewise.inference import varma as algebra
 from statewise.inference.linear_gaussian import System
 from statewise.inference.varma import VarmaParameters
 from statewise.models.base import Trainable
-from statewise.models.linear_gaussian import LinearGaussian, least_correlation, refuse_dependence
+from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
 from statewise.results.fit import FitResult
 from statewise.sequences.scaling import Scaling, standardise
 from statewise.sequences.sequences import Sequences
@@ -142,10 +142,11 @@ class VARMA(LinearGaussian, Trainable):
 
     def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
         notes = []
-        if least_correlation(self.innovation_cov)[0] < 1e-8:
+        spread = np.nanstd(seqs.values, axis=0)
+        if np.linalg.eigvalsh(self.innovation_cov / np.outer(spread, spread))[0] < 1e-8:
             notes.append(
-                "the innovation covariance is almost singular: some columns are linear combinations of others and of their past, so that the "
-                "likelihood has no maximum; leave a column out"
+                "the innovation covariance is almost singular: a column is a linear combination of others and of the past, so that the "
+                "likelihood has no maximum; leave it out"
             )
         process = float(np.abs(np.linalg.eigvals(self.system.A)).max())
         if process > 0.999:
