@@ -535,15 +535,71 @@ def test_steady_gain_solves_the_riccati_equation(seed):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("unit", [1e-4, 1e4])
-def test_the_steady_gain_does_not_depend_on_units(unit):
-    """Two independent AR(1)-plus-noise series, the second in a unit 1e4 larger or smaller: its gain is the same number."""
-    sys = {"A": np.diag([0.9, 0.99]), "C": np.eye(2), "Q": np.diag([1.0, 0.01]), "R": np.eye(2)}
-    sys |= {"m0": np.zeros(2), "P0": np.eye(2)}
-    K = lg.predictor_gain(lg.system(**sys))[0]
-    scale = np.diag([1.0, unit])
-    other = sys | {name: scale @ sys[name] @ scale for name in ("Q", "R", "P0")}
-    np.testing.assert_allclose(lg.predictor_gain(lg.system(**other))[0], K, rtol=1e-9)
+def two_units(unit: float) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """Two coupled series with inputs, and the same with the second one's state and observation in another unit."""
+    sys = {
+        "A": np.array([[0.1, 0.05], [0.0, 0.999]]),
+        "C": np.eye(2),
+        "Q": np.array([[1.0, 0.02], [0.02, 0.01]]),
+        "R": np.array([[1.0, 0.3], [0.3, 0.5]]),
+        "b": np.array([1.0, 0.1]),
+        "m0": np.zeros(2),
+        "P0": np.eye(2),
+    }
+    scale = np.array([1.0, unit])
+    other = {name: sys[name] * np.outer(scale, scale) for name in ("Q", "R", "P0")}
+    other |= {"A": sys["A"] * scale[:, None] / scale, "C": sys["C"], "b": sys["b"] * scale, "m0": sys["m0"]}
+    return sys, other, scale
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-4, 1e4, 1e12])
+def test_each_column_may_have_its_own_unit(unit):
+    """Steady gain, memory, stationary start, likelihood, smoothing (known and diffuse), forecasts and draws are what they were.
+
+    1e12 is dollars beside a rate: a threshold relative to the largest entry of a matrix would swallow the rate.
+    """
+    sys, other, scale = two_units(unit)
+    one, two = lg.system(**sys), lg.system(**other)
+    K, F, P, _ = lg.predictor_gain(one)
+    K2, F2, P2, _ = lg.predictor_gain(two)
+    np.testing.assert_allclose(K2 / scale[:, None] * scale, K, rtol=1e-9)
+    np.testing.assert_allclose(F2 / np.outer(scale, scale), F, rtol=1e-9)
+    np.testing.assert_allclose(P2 / np.outer(scale, scale), P, rtol=1e-9)
+    np.testing.assert_allclose(lg.memory(two).rate, lg.memory(one).rate, rtol=1e-7)
+    for start, start2 in zip(lg.stationary_start(*map(sys.get, "AQb")), lg.stationary_start(*map(other.get, "AQb")), strict=True):
+        size = scale if start.ndim == 1 else np.outer(scale, scale)
+        np.testing.assert_allclose(start2 / size, start, rtol=1e-9)
+    y = ref.simulate(sys, 25, np.random.default_rng(0))
+    y[3, 0], y[4, 1], y[7] = np.nan, np.nan, np.nan
+    seqs, seqs2 = Sequences.from_arrays([y]), Sequences.from_arrays([y * scale])
+    vague = {"P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
+    diffuse, diffuse2 = lg.system(**sys | vague), lg.system(**other | vague | {"Pinf": np.diag(scale**2)})
+    jacobian = -np.sum(~np.isnan(y)[:, 1]) * np.log(unit)
+    for plain, scaled in ((one, two), (diffuse, diffuse2)):
+        np.testing.assert_allclose(log_prob(scaled, seqs2) - jacobian, log_prob(plain, seqs), rtol=1e-10, atol=1e-10)
+        (mean, cov), (mean2, cov2) = lg.smooth(plain, seqs), lg.smooth(scaled, seqs2)
+        np.testing.assert_allclose(mean2 / scale, mean, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(cov2 / np.outer(scale, scale), cov, rtol=1e-8, atol=1e-12)
+        have, want = lg.forecast(scaled, seqs2, 3, None), lg.forecast(plain, seqs, 3, None)
+        np.testing.assert_allclose(have.mean / scale, want.mean, rtol=1e-9)
+        np.testing.assert_allclose(have.variance / scale**2, want.variance, rtol=1e-9)
+    drawn = lg.sample(two, 3, 4000, np.random.default_rng(0)) / scale
+    np.testing.assert_allclose(drawn.std(axis=(0, 1)), lg.sample(one, 3, 4000, np.random.default_rng(0)).std(axis=(0, 1)), rtol=0.1)
+
+
+def test_a_diffuse_start_may_have_states_of_different_units():
+    """Two local levels, exact diffuse, the second 1e12 times larger, smoothed: what each says alone. R = 0 in the first."""
+    noise = np.array([1.0, 2e24])
+    sys = {"A": np.eye(2), "C": np.eye(2), "Q": np.diag(noise), "R": np.diag([0.0, 1e24]), "m0": np.zeros(2)}
+    sys |= {"P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
+    y = np.random.default_rng(0).standard_normal((12, 2)).cumsum(axis=0) * [1.0, 1e12]
+    y[5] = np.nan
+    mean, cov = lg.smooth(lg.system(**sys), Sequences.from_arrays([y]))
+    for j in range(2):
+        alone = {name: part[j : j + 1] if part.ndim == 1 else part[j : j + 1, j : j + 1] for name, part in sys.items()}
+        want_mean, want_cov = lg.smooth(lg.system(**alone), Sequences.from_arrays([y[:, j]]))
+        np.testing.assert_allclose(mean[:, j], want_mean[:, 0], rtol=1e-9)
+        np.testing.assert_allclose(cov[:, j, j], want_cov[:, 0, 0], rtol=1e-9, atol=1e-14 * want_cov.max())
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

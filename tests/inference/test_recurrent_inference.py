@@ -53,7 +53,7 @@ def test_log_prob_is_what_torch_minimises(cell):
     total = 0.0
     for start, end in zip(seqs.offsets[:-1], seqs.offsets[1:], strict=True):
         x, skip, y = (torch.from_numpy(a[None, start:end]) for a in (seen.cell, seen.skip, seen.values))
-        total -= float(gaussian_nll(*module(x, skip), torch.nan_to_num(y), (~torch.isnan(y)).double()).detach())
+        total -= float(gaussian_nll(module(x, skip), torch.nan_to_num(y), (~torch.isnan(y)).double()).detach())
     jacobian = (~np.isnan(seqs.values)).sum(axis=0) @ np.log(params["value_scale"])
     assert inference.log_prob_steps(cell, params, seqs).sum() == pytest.approx(total - jacobian, rel=1e-12)
 

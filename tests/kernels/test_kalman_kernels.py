@@ -185,6 +185,19 @@ def test_stationary_covariance_solves_the_lyapunov_equation(n, radius):
     np.testing.assert_array_equal(P, P.T)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_stationary_covariance_of_an_indefinite_matrix(seed):
+    """The adjoint equation of a gradient: Q is symmetric, of either sign, and may have zeros on its diagonal."""
+    rng = np.random.default_rng(seed)
+    A, Q = ref.random_system(rng, 4, 1, radius=0.95)["A"], rng.standard_normal((4, 4))
+    Q = Q + Q.T
+    if seed % 2:
+        Q[np.diag_indices(4)] = 0.0
+    P, power, work, step = np.empty((4, 4, 4))
+    assert kalman.stationary_covariance(A, Q, P, power, work, step)
+    np.testing.assert_allclose(P, solve_discrete_lyapunov(A, Q), rtol=1e-8, atol=1e-9)
+
+
 @pytest.mark.parametrize("root", [1.0, -1.0, 1.5])
 def test_stationary_covariance_of_a_root_outside_the_circle_does_not_exist(root):
     P, power, work, step = np.empty((4, 2, 2))

@@ -274,6 +274,8 @@ def test_a_known_regression_coefficient_is_recovered():
     assert abs(model.ar[0, 0, 0] - bare.ar[0, 0, 0]) < 0.05
     assert abs(model.mean[0] - 2) < 30  # the mean where the inputs are zero, 50 standard deviations away
     future = np.array([[50.0, -3e4], [51.0, -3e4]])
+    drawn = model.sample(length=2, count=500, seed=0, inputs=future).values.reshape(500, 2)
+    np.testing.assert_allclose(drawn.mean(axis=0), 2 + future @ [3.0, -0.0005], atol=1)
     have = model.forecast(seqs, steps=2, inputs=future).mean[0, :, 0]
     np.testing.assert_allclose(have, 2 + future @ [3.0, -0.0005], atol=3)
 

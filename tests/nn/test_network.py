@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
 from statewise.nn.head import FLOOR, SWING, bias_for, gaussian_head, is_trained
-from statewise.nn.network import GaussianHead, RecurrentNetwork, gaussian_nll
+from statewise.nn.network import GaussianHead, GaussianOutput, RecurrentNetwork, departure, gaussian_nll
 
 
 def network(cell: str = "gru", layers: int = 1) -> RecurrentNetwork:
@@ -34,7 +36,9 @@ def test_the_head_is_the_same_in_torch_and_numpy():
 
 def test_a_new_head_predicts_the_skip_alone():
     module = GaussianHead(4, 6, 2)
-    mean, log_sd = module(torch.randn(3, 4, generator=torch.Generator()), torch.ones(3, 6))
+    mean, log_sd, correction, swing = module(torch.randn(3, 4, generator=torch.Generator()), torch.ones(3, 6))
+    assert not correction.any()
+    assert not swing.any()
     assert not mean.any()
     torch.testing.assert_close(log_sd, torch.full((3, 2), FLOOR + float(np.logaddexp(0, -FLOOR))))
 
@@ -79,17 +83,29 @@ def test_padding_at_the_end_changes_nothing():
     module = network("lstm")
     rng = np.random.default_rng(1)
     x, skip = torch.from_numpy(rng.normal(size=(2, 9, 5))), torch.from_numpy(rng.normal(size=(2, 9, 6)))
-    alone, _ = module(x[1:, :4], skip[1:, :4])
-    padded, _ = module(x, skip)
-    torch.testing.assert_close(padded[1, :4], alone[0], atol=1e-14, rtol=0)
+    alone = module(x[1:, :4], skip[1:, :4])
+    padded = module(x, skip)
+    torch.testing.assert_close(padded.mean[1, :4], alone.mean[0], atol=1e-14, rtol=0)
 
 
 def test_the_objective_is_the_normal_density():
     rng = np.random.default_rng(2)
     mean, log_sd, y = (rng.normal(size=(3, 4, 2)) for _ in range(3))
     weight = (rng.random((3, 4, 2)) < 0.6).astype(float)
-    found = gaussian_nll(*(torch.from_numpy(a) for a in (mean, log_sd, y, weight)))
+    mu, s, observed, wanted = (torch.from_numpy(a) for a in (mean, log_sd, y, weight))
+    found = gaussian_nll(GaussianOutput(mu, s, mu, s), observed, wanted)
     assert float(found) == pytest.approx(-(weight * norm.logpdf(y, mean, np.exp(log_sd))).sum(), rel=1e-13)
+
+
+def test_the_departure_is_from_the_line_with_constant_variance():
+    """Oracle: its formula, on one entry that counts and one that does not; and no gradient reaches the sd by way of the mean."""
+    log_sd = torch.tensor([math.log(2.0), 0.0], requires_grad=True)
+    correction, swing = torch.tensor([3.0, 9.0], requires_grad=True), torch.tensor([0.5, 9.0])
+    found = departure(GaussianOutput(correction, log_sd, correction, swing), torch.tensor([1.0, 0.0]))
+    assert found.item() == pytest.approx(5 * 1.5**2 + 10 * 0.25, rel=1e-6)
+    found.backward()
+    assert log_sd.grad is None
+    assert correction.grad.tolist() == pytest.approx([10 * 3 / 4, 0.0])
 
 
 def test_every_parameter_is_in_one_group_and_only_hidden_weights_decay():

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from statewise.models.linear_gaussian import LinearGaussian
 from statewise.models.state_space import StateSpace
 
 
 def to_state_space(model: LinearGaussian) -> StateSpace:
-    """The model's own state-space form, with given matrices (exact)."""
-    converted = StateSpace.from_system(model.system)
-    if model._schema is not None:
-        converted._schema = dict(model._schema)
+    """The model's own state-space form, with given matrices (exact). Inputs that the model ignores have weights of zero."""
+    system, schema = model.system, model._schema
+    width = 0 if schema is None else len(schema["input_columns"])
+    if width != system.D.shape[1]:
+        system = replace(system, B=np.zeros((system.n, width)), D=np.zeros((system.p, width)))
+    converted = StateSpace.from_system(system)
+    if schema is not None:
+        converted._schema = dict(schema)
     return converted

@@ -67,6 +67,7 @@ def system(
 ) -> System:
     """A `System` with zeros for what is not given."""
     n, p = A.shape[0], C.shape[0]
+    u = next((M.shape[1] for M in (B, D) if M is not None), 0)
     return System(
         A,
         C,
@@ -75,8 +76,8 @@ def system(
         np.zeros((n, p)) if S is None else S,
         np.zeros(n) if b is None else b,
         np.zeros(p) if d is None else d,
-        np.zeros((n, 0)) if B is None else B,
-        np.zeros((p, 0)) if D is None else D,
+        np.zeros((n, u)) if B is None else B,
+        np.zeros((p, u)) if D is None else D,
         m0,
         P0,
         np.zeros((n, n)) if Pinf is None else Pinf,
@@ -248,21 +249,33 @@ def _diffuse_smooth(sys: System, seq: Sequences) -> tuple[np.ndarray, np.ndarray
     W = _square_root(sys.Pinf)
     if filter_status(replace(sys, Pinf=np.zeros_like(sys.Pinf)), seq, store=False)[1].any():
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
-        size = max(float(np.abs(part).max()) for part in (sys.Q, sys.R))
-        sys = replace(sys, P0=sys.P0 + size * sys.Pinf)
+        sys = replace(sys, P0=sys.P0 + (W * _natural_sizes(sys, W)) @ W.T)
     first = _known_smooth(sys, seq)
     information = W.T @ first.N[0] @ W
-    if not np.linalg.cond(information) < 1e14:
+    units = np.sqrt(np.diag(information))
+    known = units.all() and np.linalg.cond(information / units[:, None] / units) < 1e14
+    if not known:
         raise NumericalError(
             f"smoothing failed: the {seq.lengths[0]} steps of sequence {seq.ids[0]!r} do not identify its diffuse start; pass a longer sequence"
         )
-    delta_cov = np.linalg.inv(information)
+    delta_cov = np.linalg.inv(information / units[:, None] / units) / units[:, None] / units
     delta = delta_cov @ (W.T @ first.r[0])
     fitted = _known_smooth(replace(sys, m0=sys.m0 + W @ delta), seq)
     quiet = replace(sys, b=np.zeros_like(sys.b), d=np.zeros_like(sys.d), B=np.zeros_like(sys.B), D=np.zeros_like(sys.D))
     silent = seq.replace(values=np.where(np.isnan(seq.values), np.nan, 0.0))
     spread = np.stack([_known_smooth(replace(quiet, m0=w), silent).mean for w in W.T], axis=-1)
     return fitted.mean, fitted.cov + spread @ delta_cov @ spread.transpose(0, 2, 1)
+
+
+def _natural_sizes(sys: System, W: np.ndarray) -> np.ndarray:
+    """(k,) the variance that n steps of noise put into each direction of the diffuse factor W (n, k)."""
+    moved, total = sys.Q, sys.Q
+    for _ in range(sys.n - 1):
+        moved = sys.A @ moved @ sys.A.T
+        total = total + moved
+    along = np.linalg.pinv(W)
+    sizes = np.einsum("ka,ab,kb->k", along, total, along)
+    return np.where(sizes > 0, sizes, max(float(sizes.max()), float(np.abs(sys.R).max())) or 1.0)
 
 
 def observation_moments(
@@ -393,9 +406,11 @@ def _offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _square_root(cov: np.ndarray) -> np.ndarray:
-    """(n, k) factor F with F F' = cov, for a positive semi-definite matrix of rank k."""
+    """(n, k) factor F with F F' = cov, for a positive semi-definite matrix whose correlation matrix has rank k."""
     if not cov.size:
         return np.zeros_like(cov)
-    values, vectors = np.linalg.eigh(cov)
+    units = np.sqrt(np.diag(cov))
+    units = np.where(units > 0, units, 1.0)
+    values, vectors = np.linalg.eigh(cov / units[:, None] / units)
     kept = values > 1e-14 * max(values[-1], 0.0)
-    return np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept]))
+    return np.ascontiguousarray(units[:, None] * vectors[:, kept] * np.sqrt(values[kept]))

@@ -433,6 +433,7 @@ def steady_covariance(A, C, Q, R, S, P, floor, max_iter):
 def stationary_covariance(A, Q, P, power, work, step):
     """P = A P A' + Q by doubling: P ← P + A P A', A ← A². Returns whether it converged (it cannot for a unit root).
 
+    Q is any symmetric matrix, and each of its coordinates may have a unit of its own: every diagonal entry has to converge.
     P (n, n) is the output; `power`, `work` and `step` are (n, n) work space. Source: Anderson & Moore, *Optimal Filtering* (1979), §6.7.
     """
     n = A.shape[0]
@@ -442,20 +443,21 @@ def stationary_covariance(A, Q, P, power, work, step):
             P[a, b] = Q[a, b]
             power[a, b] = A[a, b]
     for _ in range(60):
-        size, change = 0.0, 0.0
         for a in range(n):
             for b in range(n):
                 step[a, b] = 0.0
         _nonzeros(power, index, count)
         _sandwich(power, index, count, P, step, work, step)
+        settled, size, change = True, 0.0, 0.0
         for a in range(n):
             for b in range(n):
                 P[a, b] += step[a, b]
                 size = max(size, abs(P[a, b]))
                 change = max(change, abs(step[a, b]))
-        if not np.isfinite(size):
-            return False
-        if change <= 1e-17 * size:
+            if not np.isfinite(P[a, a]):
+                return False
+            settled = settled and abs(step[a, a]) <= 1e-17 * abs(P[a, a])
+        if settled and change <= 1e-17 * size:
             return True
         for a in range(n):
             for b in range(n):

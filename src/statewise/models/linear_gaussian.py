@@ -97,7 +97,7 @@ class LinearGaussian(Density, HasGaussianStates):
             np.full(count, length),
             inputs=None if given is None else given.reshape(count * length, -1),
             columns=tuple(schema.get("columns", ())),
-            input_columns=tuple(schema.get("input_columns", ())),
+            input_columns=() if given is None else tuple(schema.get("input_columns", ())),
             season=schema.get("season"),
         )
 

@@ -15,7 +15,7 @@ from statewise._core.seed import child_seed
 from statewise.fitting.sgd import Settings, Training, train
 from statewise.inference.recurrent import Features, features
 from statewise.nn.head import bias_for
-from statewise.nn.network import RecurrentNetwork, gaussian_nll
+from statewise.nn.network import GaussianOutput, RecurrentNetwork, departure, gaussian_nll
 from statewise.nn.start import linear_start
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, cut_windows
@@ -141,21 +141,21 @@ class _Problem:
         self.log_scale = float((observed[scored] @ np.log(plan.scaling["value_scale"])).sum())
         self.trained_steps = int((plan.training & plan.observed).sum())
 
-    def nll(self, windows: Windows, which: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Negative log density of the scored steps of some windows, in standardised units, and how many steps those are."""
+    def outputs(self, windows: Windows, which: np.ndarray) -> tuple[GaussianOutput, torch.Tensor, torch.Tensor]:
+        """What the network says along some windows, what was there, and 1 where it was observed and is scored, else 0."""
         rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
-        mean, log_sd = self.network(self.x[rows], self.skip[rows])
-        weight = self.weight[rows] * scored[..., None]
-        return gaussian_nll(mean, log_sd, self.y[rows], weight), weight.amax(dim=2).sum()
+        return self.network(self.x[rows], self.skip[rows]), self.y[rows], self.weight[rows] * scored[..., None]
 
     def objective(self, which: np.ndarray) -> torch.Tensor:
-        total, steps = self.nll(self.training, which)
-        return total / steps
+        """Negative log density per step of some training windows, with its share of the prior, in standardised units."""
+        output, y, weight = self.outputs(self.training, which)
+        steps = weight.amax(dim=2).sum()
+        return (gaussian_nll(output, y, weight) + departure(output, weight) / self.trained_steps) / steps
 
     def score(self) -> float:
         """Log density per validation step, in nats, in the data's units."""
         pieces = self.validation.batches(np.arange(len(self.validation)), _VALIDATION_BATCH)
-        total = sum(float(self.nll(self.validation, piece)[0]) for piece in pieces)
+        total = sum(float(gaussian_nll(*self.outputs(self.validation, piece))) for piece in pieces)
         return -(total + self.log_scale) / self.scored_steps
 
 

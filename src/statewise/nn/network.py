@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,21 @@ from torch import Tensor, nn
 from statewise.nn.head import FLOOR, SWING
 
 _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class GaussianOutput(NamedTuple):
+    """What the head says of each step, every field (batch, time, p).
+
+    Attributes:
+        mean, log_sd: of the normal distribution.
+        correction: the part of the mean that comes from the hidden state.
+        swing: the part of the log standard deviation that does.
+    """
+
+    mean: Tensor
+    log_sd: Tensor
+    correction: Tensor
+    swing: Tensor
 
 
 class GaussianHead(nn.Module):
@@ -29,10 +44,12 @@ class GaussianHead(nn.Module):
         self.log_sd_weight = nn.Parameter(torch.zeros(dim, hidden))
         self.log_sd_bias = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, h: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
-        mean = nn.functional.linear(h, self.mean_weight, self.mean_bias) + nn.functional.linear(skip, self.skip_weight)
-        base = FLOOR + nn.functional.softplus(self.log_sd_bias - FLOOR)
-        return mean, base + SWING * torch.tanh(nn.functional.linear(h, self.log_sd_weight) / SWING)
+    def forward(self, h: Tensor, skip: Tensor) -> GaussianOutput:
+        correction = nn.functional.linear(h, self.mean_weight)
+        swing = SWING * torch.tanh(nn.functional.linear(h, self.log_sd_weight) / SWING)
+        mean = correction + nn.functional.linear(skip, self.skip_weight, self.mean_bias)
+        log_sd = FLOOR + nn.functional.softplus(self.log_sd_bias - FLOOR) + swing
+        return GaussianOutput(mean, log_sd, correction, swing)
 
 
 _HEADS = {"gaussian": GaussianHead}
@@ -60,8 +77,8 @@ class RecurrentNetwork(nn.Module):
         self.rnn = _LAYERS[cell](input_size, hidden, num_layers=layers, batch_first=True)
         self.head = _HEADS[output](hidden, skip_size, dim)
 
-    def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation, each (batch, time, p), for x (batch, time, d) and skip (batch, time, k)."""
+    def forward(self, x: Tensor, skip: Tensor) -> GaussianOutput:
+        """The head's output, (batch, time, p), for x (batch, time, d) and skip (batch, time, k)."""
         h, _ = self.rnn(x)
         return self.head(h, skip)
 
@@ -86,7 +103,17 @@ class RecurrentNetwork(nn.Module):
         ]
 
 
-def gaussian_nll(mean: Tensor, log_sd: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Σ weight · [½ ln 2π + log sd + ½ ((y − mean)/sd)²], all of one shape; where the weight is 0, y must still be finite."""
-    z = (y - mean) * torch.exp(-log_sd)
-    return (weight * (0.5 * math.log(2 * math.pi) + log_sd + 0.5 * z**2)).sum()
+def gaussian_nll(output: GaussianOutput, y: Tensor, weight: Tensor) -> Tensor:
+    """Σ weight · [½ ln 2π + log sd + ½ ((y − mean)/sd)²]; where the weight is 0, y must still be finite."""
+    z = (y - output.mean) * torch.exp(-output.log_sd)
+    return (weight * (0.5 * math.log(2 * math.pi) + output.log_sd + 0.5 * z**2)).sum()
+
+
+def departure(output: GaussianOutput, weight: Tensor) -> Tensor:
+    """Σ weight · [5 (correction/sd)² + 10 swing²]: how far the network departs from the linear model with constant variance.
+
+    Divided by the steps of training data it is the negative log of a normal prior on the two functions, which keeps a few dozen
+    steps from persuading the network that it predicts far better than it does. The sd is not pushed by it.
+    """
+    relative = output.correction * torch.exp(-output.log_sd.detach())
+    return (weight * (5.0 * relative**2 + 10.0 * output.swing**2)).sum()
