@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, NumericalError, UnsupportedError
@@ -18,7 +19,6 @@ from statewise.inference import linear_gaussian as lg
 from statewise.inference import varma as algebra
 from statewise.inference.varma import VarmaParameters
 from statewise.models.linear_rnn import LinearRNN
-from tests.reference import kalman as ref
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -30,10 +30,21 @@ def given_varma(ar, ma, mean, cov, weights=None) -> sw.VARMA:
     weights = np.zeros((k, 0)) if weights is None else weights
     model = sw.VARMA(p=len(ar), q=len(ma))
     model._set_parameters(
-        {"ar": ar.reshape(-1, k, k), "ma": ma.reshape(-1, k, k), "mean": mean, "input_weights": weights, "innovation_cov": cov}
+        {
+            "ar": ar.reshape(-1, k, k),
+            "ma": ma.reshape(-1, k, k),
+            "mean": mean,
+            "input_weights": weights,
+            "innovation_cov": cov,
+        }
     )
     names = [f"u{j + 1}" for j in range(weights.shape[1])]
-    model._schema = {"columns": [f"y{j + 1}" for j in range(k)], "input_columns": names, "season": None, "symbols": None}
+    model._schema = {
+        "columns": [f"y{j + 1}" for j in range(k)],
+        "input_columns": names,
+        "season": None,
+        "symbols": None,
+    }
     return model
 
 
@@ -112,11 +123,18 @@ def test_exact_whatever_the_units_of_the_columns(unit):
     rng = np.random.default_rng(0)
     sys = ref.random_system(rng, 3, 2, radius=0.97)
     scale = np.array([1.0, unit])
-    sys |= {"C": sys["C"] * scale[:, None], "R": sys["R"] * np.outer(scale, scale), "S": sys["S"] * scale, "d": sys["d"] * scale}
+    sys |= {
+        "C": sys["C"] * scale[:, None],
+        "R": sys["R"] * np.outer(scale, scale),
+        "S": sys["S"] * scale,
+        "d": sys["d"] * scale,
+    }
     sys = {name: np.ascontiguousarray(part) for name, part in sys.items()}
     model = sw.StateSpace(**ref.words(sys))
     y = ref.simulate(sys, 80, rng)
-    np.testing.assert_allclose(sw.convert(model, to="rnn").log_prob(y, per_step=True), model.log_prob(y, per_step=True), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        sw.convert(model, to="rnn").log_prob(y, per_step=True), model.log_prob(y, per_step=True), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_a_slow_gain_is_followed_until_it_has_settled():
@@ -186,7 +204,13 @@ def test_the_difference_of_the_steady_gain_dies_out_like_the_closed_loop(theta):
     far = np.flatnonzero(gap > 1e-13)[5:]
     slope = np.polyfit(far, np.log(gap[far]), 1)[0]
     np.testing.assert_allclose(slope, np.log(theta), rtol=0.05)
-    np.testing.assert_allclose(lg.spectral_radius(exact.parameters["transition"] - steady.parameters["gain"][0] @ exact.parameters["observation"]), theta, rtol=1e-9)
+    np.testing.assert_allclose(
+        lg.spectral_radius(
+            exact.parameters["transition"] - steady.parameters["gain"][0] @ exact.parameters["observation"]
+        ),
+        theta,
+        rtol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -255,7 +279,9 @@ def test_inputs_that_a_model_ignores_have_no_weight_afterwards():
     model = sw.Naive().fit(seqs)
     converted = sw.convert(model, to="state-space")
     np.testing.assert_allclose(converted.log_prob(seqs), model.log_prob(seqs), rtol=1e-12)
-    np.testing.assert_array_equal(converted.forecast(seqs, steps=2, inputs=np.ones((2, 1))).mean, model.forecast(seqs, steps=2).mean)
+    np.testing.assert_array_equal(
+        converted.forecast(seqs, steps=2, inputs=np.ones((2, 1))).mean, model.forecast(seqs, steps=2).mean
+    )
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -263,7 +289,7 @@ def test_inputs_that_a_model_ignores_have_no_weight_afterwards():
 
 def test_a_diffuse_start_has_no_exact_network():
     model = sw.StateSpace([[1.0]], [[1.0]], [[1.0]], [[1.0]])
-    with pytest.raises(UnsupportedError, match="diffuse start, whose first gains are infinite.*gain='steady'"):
+    with pytest.raises(UnsupportedError, match=r"diffuse start, whose first gains are infinite.*gain='steady'"):
         sw.convert(model, to="rnn")
     with pytest.raises(UnsupportedError, match="diffuse start"):
         sw.convert(sw.Naive().fit([1.0, 2.0, 4.0]), to="rnn")
@@ -272,7 +298,7 @@ def test_a_diffuse_start_has_no_exact_network():
 def test_a_gain_that_never_settles_has_no_exact_network():
     """A constant observed with noise: K[t] = 1/(t + 1) for ever."""
     model = sw.StateSpace([[1.0]], [[1.0]], [[0.0]], [[1.0]], initial_mean=[0.0], initial_cov=[[1.0]])
-    with pytest.raises(UnsupportedError, match="has not settled after 20000 steps.*gain='steady'"):
+    with pytest.raises(UnsupportedError, match=r"has not settled after 20000 steps.*gain='steady'"):
         sw.convert(model, to="rnn")
 
 
@@ -285,7 +311,7 @@ def test_a_singular_innovation_covariance_has_no_network(gain):
 
 def test_wrong_targets_and_models_are_named():
     model = given_varma([[[0.5]]], [], [0.0], [[1.0]])
-    with pytest.raises(InputError, match="`to` is 'rn'; pass one of 'rnn', 'state-space'.*did you mean 'rnn'"):
+    with pytest.raises(InputError, match=r"`to` is 'rn'; pass one of 'rnn', 'state-space'.*did you mean 'rnn'"):
         sw.convert(model, to="rn")
     with pytest.raises(InputError, match=r"`gain` is 'stedy'.*did you mean 'steady'"):
         sw.convert(model, to="rnn", gain="stedy")

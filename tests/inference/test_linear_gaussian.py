@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
+from tests.reference import kalman as ref
 
 from statewise._core.errors import InputError, NumericalError
 from statewise.inference import linear_gaussian as lg
 from statewise.sequences.sequences import Sequences
-from tests.reference import kalman as ref
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -108,15 +108,21 @@ def test_nothing_observed_has_log_prob_zero():
 
 def test_missing_rows_are_the_same_as_an_observation_without_information():
     """Invariance: an entry with error variance 1e14 tells nothing, up to its own density's constant."""
-    sys, system, seqs, arrays, _ = draw(3, (9,), n=2, p=1, missing=0.0)
+    sys, system, _, arrays, _ = draw(3, (9,), n=2, p=1, missing=0.0)
     gone = arrays[0].copy()
     gone[4] = np.nan
     dull = {**sys, "C": np.concatenate([sys["C"], 0 * sys["C"]])}
-    dull |= {"R": np.diag([sys["R"][0, 0], 1.0]), "S": np.hstack([sys["S"], np.zeros((2, 1))]), "d": np.append(sys["d"], 0)}
+    dull |= {
+        "R": np.diag([sys["R"][0, 0], 1.0]),
+        "S": np.hstack([sys["S"], np.zeros((2, 1))]),
+        "d": np.append(sys["d"], 0),
+    }
     dull["D"] = np.zeros((2, 0))
     both = np.hstack([gone, np.where(np.arange(9) == 4, 0.0, np.nan)[:, None]])
     have = log_prob(lg.system(**dull), Sequences.from_arrays([both]))
-    np.testing.assert_allclose(have + 0.5 * np.log(2 * np.pi), log_prob(system, Sequences.from_arrays([gone])), rtol=1e-12)
+    np.testing.assert_allclose(
+        have + 0.5 * np.log(2 * np.pi), log_prob(system, Sequences.from_arrays([gone])), rtol=1e-12
+    )
 
 
 # --- likelihood with a diffuse start ----------------------------------------------------------------------------------
@@ -566,7 +572,9 @@ def test_each_column_may_have_its_own_unit(unit):
     np.testing.assert_allclose(F2 / np.outer(scale, scale), F, rtol=1e-9)
     np.testing.assert_allclose(P2 / np.outer(scale, scale), P, rtol=1e-9)
     np.testing.assert_allclose(lg.memory(two).rate, lg.memory(one).rate, rtol=1e-7)
-    for start, start2 in zip(lg.stationary_start(*map(sys.get, "AQb")), lg.stationary_start(*map(other.get, "AQb")), strict=True):
+    for start, start2 in zip(
+        lg.stationary_start(*map(sys.get, "AQb")), lg.stationary_start(*map(other.get, "AQb")), strict=True
+    ):
         size = scale if start.ndim == 1 else np.outer(scale, scale)
         np.testing.assert_allclose(start2 / size, start, rtol=1e-9)
     y = ref.simulate(sys, 25, np.random.default_rng(0))
@@ -584,7 +592,9 @@ def test_each_column_may_have_its_own_unit(unit):
         np.testing.assert_allclose(have.mean / scale, want.mean, rtol=1e-9)
         np.testing.assert_allclose(have.variance / scale**2, want.variance, rtol=1e-9)
     drawn = lg.sample(two, 3, 4000, np.random.default_rng(0)) / scale
-    np.testing.assert_allclose(drawn.std(axis=(0, 1)), lg.sample(one, 3, 4000, np.random.default_rng(0)).std(axis=(0, 1)), rtol=0.1)
+    np.testing.assert_allclose(
+        drawn.std(axis=(0, 1)), lg.sample(one, 3, 4000, np.random.default_rng(0)).std(axis=(0, 1)), rtol=0.1
+    )
 
 
 def test_a_diffuse_start_may_have_states_of_different_units():

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference import kalman as ref
 
 from statewise.inference import linear_gaussian as lg
 from statewise.inference import varma
 from statewise.inference.varma import VarmaParameters
 from statewise.sequences.sequences import Sequences
-from tests.reference import kalman as ref
 
 ORDERS = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2), (3, 0), (0, 3)]
 
@@ -230,5 +230,7 @@ def test_random_parameters_are_stationary_and_invertible():
         par = parameters(seed, 2, 2, 2)
         drawn = varma.random_parameters(par, rng)
         assert varma.innovations_system(drawn) is not None
-        assert varma.innovations_system(VarmaParameters(-drawn.ma, drawn.ma, par.mean, par.weights, par.cov)) is not None
+        assert (
+            varma.innovations_system(VarmaParameters(-drawn.ma, drawn.ma, par.mean, par.weights, par.cov)) is not None
+        )
         np.testing.assert_array_equal(drawn.cov, par.cov)

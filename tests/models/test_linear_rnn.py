@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, UnsupportedError
 from statewise.inference.linear_gaussian import Gradient, log_prob_gradient
 from statewise.models.linear_rnn import LinearRNN
 from statewise.nn.linear_rnn import LinearRNNModule
-from tests.reference import kalman as ref
 
 
 def example(u: int = 0, n: int = 2, p: int = 2, gain: str = "exact", seed: int = 0):
@@ -93,7 +93,7 @@ def test_at_the_maximum_training_has_nothing_to_gain():
 
 def test_the_intercepts_gradient_is_the_adjoint_smoothers():
     """∂ log p/∂d and ∂/∂m0 do not act through the gain, so that the network's gradient equals the filter's exact one."""
-    sys, model, rnn, seqs = example()
+    _, model, rnn, seqs = example()
     _, gradient = log_prob_gradient(model.system, seqs)
     assert isinstance(gradient, Gradient)
     for y in seqs.arrays():
@@ -192,7 +192,7 @@ def test_missing_data_are_refused_with_the_way_out():
     values = seqs.values.copy()
     values[3, 0] = np.nan
     for verb in ("log_prob", "predict", "forecast"):
-        with pytest.raises(UnsupportedError, match="1 missing entries.*convert\\(model, to='state-space'\\)"):
+        with pytest.raises(UnsupportedError, match=r"1 missing entries.*convert\(model, to='state-space'\)"):
             getattr(rnn, verb)(seqs.replace(values=values))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, NumericalError
 from statewise._core.outcome import Outcome
-from tests.reference import kalman as ref
 
 
 def walk(T: int = 40, p: int = 1, season: int = 1, seed: int = 0) -> np.ndarray:
@@ -33,7 +33,9 @@ def test_complete_data_have_closed_forms(season, p):
     cov = differences.T @ differences / len(differences)
     np.testing.assert_allclose(model.innovation_cov, cov, rtol=1e-12)
     want = np.full(40, -0.5 * p * np.log(2 * np.pi))
-    want[season:] -= 0.5 * (np.linalg.slogdet(cov)[1] + np.einsum("ti,ij,tj->t", differences, np.linalg.inv(cov), differences))
+    want[season:] -= 0.5 * (
+        np.linalg.slogdet(cov)[1] + np.einsum("ti,ij,tj->t", differences, np.linalg.inv(cov), differences)
+    )
     np.testing.assert_allclose(model.log_prob(y, per_step=True), want, rtol=1e-10)
     assert model.fit_result.outcome is Outcome.CLOSED_FORM
 
@@ -92,7 +94,9 @@ def test_units_of_the_data():
     """Σ scales by the square; the first s entries of each column are flat, the others carry the Jacobian. Columns have their own units."""
     y = walk(30, 2)
     model, moved = sw.Naive().fit(y), sw.Naive().fit(y * [1e9, 1e-9] + 1e3)
-    np.testing.assert_allclose(moved.innovation_cov, model.innovation_cov * np.outer([1e9, 1e-9], [1e9, 1e-9]), rtol=1e-2)
+    np.testing.assert_allclose(
+        moved.innovation_cov, model.innovation_cov * np.outer([1e9, 1e-9], [1e9, 1e-9]), rtol=1e-2
+    )
     exact = sw.Naive().fit(y * [1e9, 1e-9])
     np.testing.assert_allclose(exact.fit_result.log_prob, model.fit_result.log_prob, rtol=1e-10)
     only = sw.Naive().fit(1e6 * y[:, 0])

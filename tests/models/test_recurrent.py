@@ -59,7 +59,7 @@ def test_the_network_beats_the_line_where_the_truth_is_not_one():
     y = np.full(900, 0.1)
     for t in range(1, 900):
         y[t] = 1 - 1.8 * min(abs(y[t - 1]), 1.0) + 0.1 * rng.normal()
-    model = Recurrent("gru", hidden=8).fit(y[:600], epochs=60, lr=0.02)
+    model = Recurrent("gru", hidden=16).fit(y[:600], epochs=100, lr=0.03)
     ours = model.log_prob(y, per_step=True)[600:].mean()
     mean = 1 - 1.8 * np.minimum(np.abs(y[599:-1]), 1.0)
     true = (-0.5 * np.log(2 * np.pi) - np.log(0.1) - 0.5 * ((y[600:] - mean) / 0.1) ** 2).mean()

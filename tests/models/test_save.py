@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, ModelFileError, NotFittedError
 from statewise.models import save as saving
-from tests.reference import kalman as ref
 
 
 @cache
@@ -78,7 +78,9 @@ def test_a_loaded_model_is_the_one_that_was_saved(name, tmp_path):
     one, two = (each.forecast(seqs, steps=3, inputs=future) for each in (before, after))
     np.testing.assert_array_equal(two.mean, one.mean)
     np.testing.assert_array_equal(two.variance, one.variance)
-    drawn = [each.sample(length=4, seed=0, inputs=np.ones((4, 1)) if "inputs" in name else None) for each in (before, after)]
+    drawn = [
+        each.sample(length=4, seed=0, inputs=np.ones((4, 1)) if "inputs" in name else None) for each in (before, after)
+    ]
     assert drawn[0].equals(drawn[1])
     assert (after.n_parameters, after.memory()) == (before.n_parameters, before.memory())
     assert after.summary() == before.summary()
@@ -178,7 +180,7 @@ def test_a_truncated_record_is_refused(saved, keep):
 def test_truncated_arrays_are_refused(saved, keep):
     file = arrays_file(saved)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ModelFileError, match="truncated or altered.*save the model again"):
+    with pytest.raises(ModelFileError, match=r"truncated or altered.*save the model again"):
         sw.load(saved)
 
 
@@ -224,7 +226,10 @@ def test_missing_arrays_are_named(saved):
 
 def test_a_newer_format_says_what_to_do(saved):
     rewrite(saved, lambda r: r.update(format=2, statewise="9.1.0"), seal=True)
-    with pytest.raises(ModelFileError, match=r"format 2 by statewise 9\.1\.0, and this version reads up to 1; upgrade with: pip install"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"format 2 by statewise 9\.1\.0, and this version reads up to 1; upgrade with: pip install",
+    ):
         sw.load(saved)
     rewrite(saved, lambda r: r.update(format=99))  # its checksum may be made in a way that this version does not know
     with pytest.raises(ModelFileError, match="upgrade"):
@@ -254,11 +259,13 @@ def test_a_record_that_makes_no_sense_is_refused_even_if_sealed(saved, change):
 
 def test_an_unknown_kind_lists_the_known_ones(saved):
     rewrite(saved, lambda r: r.update(kind="transformer"), seal=True)
-    with pytest.raises(ModelFileError, match="unknown model kind 'transformer'; this version has .*varma"):
+    with pytest.raises(ModelFileError, match=r"unknown model kind 'transformer'; this version has .*varma"):
         sw.load(saved)
 
 
-@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "arrays-0123456789abcdef.safetensors/../x", "model.json", 7])
+@pytest.mark.parametrize(
+    "name", ["../../secret", "/etc/passwd", "arrays-0123456789abcdef.safetensors/../x", "model.json", 7]
+)
 def test_the_arrays_cannot_be_anywhere_else(saved, name):
     rewrite(saved, lambda r: r["arrays"].update(file=name), seal=True)
     with pytest.raises(ModelFileError):
@@ -291,7 +298,9 @@ def test_a_record_that_is_not_text_is_refused(tmp_path):
 
 def test_there_is_nothing_there(tmp_path):
     for folder in (tmp_path, tmp_path / "no" / "where"):
-        with pytest.raises(ModelFileError, match=r"there is no model here \(no model.json\); pass the folder that `save` wrote"):
+        with pytest.raises(
+            ModelFileError, match=r"there is no model here \(no model.json\); pass the folder that `save` wrote"
+        ):
             sw.load(folder)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, NumericalError
-from tests.reference import kalman as ref
 
 LEVEL = {"transition": [[1.0]], "observation": [[1.0]], "state_noise": [[1469.178]], "observation_noise": [[15098.53]]}
 
@@ -218,7 +218,7 @@ def test_the_past_does_not_depend_on_the_future(seed, diffuse):
 
 
 def test_every_horizon_reacts_to_the_last_observation_and_none_to_the_order_of_sequences():
-    sys, model, _, arrays, _ = example(u=0, p=2, missing=0.0)
+    _, model, _, arrays, _ = example(u=0, p=2, missing=0.0)
     moved = arrays[0].copy()
     moved[-1] += 1.0
     before, after = model.forecast(arrays[0], steps=6), model.forecast(moved, steps=6)
@@ -237,14 +237,16 @@ def test_one_step_and_nothing_observed():
     empty = np.full((3, 2), np.nan)
     np.testing.assert_array_equal(model.log_prob(empty), [0.0])
     np.testing.assert_array_equal(model.log_prob(empty, per_step=True), np.zeros(3))
-    mean, cov = ref.forecast(sys, empty, 2)
+    mean, _ = ref.forecast(sys, empty, 2)
     np.testing.assert_allclose(model.forecast(empty, steps=2).mean[0], mean, rtol=1e-12)
     np.testing.assert_allclose(model.smooth(empty).mean, ref.joint(sys, 3)["mean_x"].reshape(3, 3), rtol=1e-12)
 
 
 def test_results_carry_the_names_of_the_data():
     _, model, _, arrays, _ = example(u=0, p=1)
-    seqs = sw.Sequences.from_arrays([y[:, 0] for y in arrays], ids=["x", "z"], columns="flow", times=[range(9), range(4)])
+    seqs = sw.Sequences.from_arrays(
+        [y[:, 0] for y in arrays], ids=["x", "z"], columns="flow", times=[range(9), range(4)]
+    )
     assert model.forecast(seqs, steps=2).ids == ("x", "z")
     assert model.forecast(seqs, steps=2).columns == ("flow",)
     np.testing.assert_array_equal(model.forecast(seqs, steps=2).times, [[9, 10], [4, 5]])

@@ -10,13 +10,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError
 from statewise._core.outcome import Outcome
 from statewise.inference.linear_gaussian import run_filter
 from statewise.inference.structural import component_names, structural_system
-from tests.reference import kalman as ref
 
 KINDS = {
     "llevel": {"level": True},
@@ -55,7 +55,10 @@ def test_components_are_listed_in_order():
 
 def test_the_transition_is_the_recursion():
     """level[t+1] = level + slope; the season's last s values sum to its disturbance; y = level + season. By hand, s = 3."""
-    variances = {name: np.array([value]) for name, value in zip(("level", "trend", "seasonal", "irregular"), range(1, 5), strict=True)}
+    variances = {
+        name: np.array([value])
+        for name, value in zip(("level", "trend", "seasonal", "irregular"), range(1, 5), strict=True)
+    }
     sys = structural_system(variances, np.zeros(1), np.zeros((1, 0)), None, trend=True, seasonal=3)
     np.testing.assert_array_equal(sys.A, [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, -1, -1], [0, 0, 1, 0]])
     np.testing.assert_array_equal(sys.C, [[1, 0, 1, 0]])
@@ -117,7 +120,9 @@ def test_no_point_that_statsmodels_finds_is_higher(kind):
     components = pytest.importorskip("statsmodels.tsa.statespace.structural")
     model = fitted(kind)
     level = "llevel" if kind in ("llevel", "season") else "lltrend"
-    peer = components.UnobservedComponents(quarters(), level, seasonal=KINDS[kind].get("seasonal"), use_exact_diffuse=True)
+    peer = components.UnobservedComponents(
+        quarters(), level, seasonal=KINDS[kind].get("seasonal"), use_exact_diffuse=True
+    )
     theirs = max(peer.fit(method=method, disp=0, maxiter=500).llf for method in ("lbfgs", "powell"))
     assert model.fit_result.log_prob > theirs - 1e-3
 
@@ -183,7 +188,9 @@ def test_seasonal_true_takes_the_datas_own_season():
     assert model.system.n == 4
     airline = sw.datasets.load("airline")
     assert airline.season == 12
-    with pytest.raises(InputError, match="`seasonal` is True but the sequences have no known season; pass the number of steps"):
+    with pytest.raises(
+        InputError, match="`seasonal` is True but the sequences have no known season; pass the number of steps"
+    ):
         sw.Structural(seasonal=True).fit(quarters())
     with pytest.raises(InputError, match="no known season"):
         sw.Structural(seasonal=True).fit(sw.Sequences.from_arrays([quarters()], season=1))
@@ -283,7 +290,9 @@ def test_inputs_of_a_model_without_a_level():
     model = sw.Structural(level=False, seasonal=4).fit(sw.Sequences.from_arrays([y], inputs=[u]))
     want = np.linalg.lstsq(np.hstack([season, u]), y, rcond=None)[0]
     np.testing.assert_allclose(model.input_weights[0], want[4:], atol=1e-3)
-    np.testing.assert_allclose(model.parameters["mean"] + 1000 * model.input_weights[0], [want[:4].mean() + 1000 * want[4]], rtol=1e-4)
+    np.testing.assert_allclose(
+        model.parameters["mean"] + 1000 * model.input_weights[0], [want[:4].mean() + 1000 * want[4]], rtol=1e-4
+    )
 
 
 # --- zero variances and other corners ---------------------------------------------------------------------------------
@@ -293,7 +302,9 @@ def test_a_variance_of_zero_is_noted_and_everything_still_works():
     """A random walk without noise: the irregular's variance is zero at the maximum."""
     y = np.random.default_rng(0).standard_normal(120).cumsum()
     model = sw.Structural().fit(y)
-    assert "the variance of the irregular of 'y' is zero at the maximum: that component is fixed" in model.fit_result.notes
+    assert (
+        "the variance of the irregular of 'y' is zero at the maximum: that component is fixed" in model.fit_result.notes
+    )
     assert model.variances["irregular"][0] < 1e-6
     np.testing.assert_allclose(model.smooth(y).mean[:, 0], y, atol=1e-3)
     np.testing.assert_allclose(model.forecast(y, steps=1).mean.ravel(), y[-1], atol=1e-3)
@@ -323,7 +334,9 @@ def test_data_without_noise_are_not_called_converged(data):
     """A straight line, an exact season: the likelihood has no maximum, and the fit says that it stopped at a boundary."""
     model = sw.Structural(trend=True, seasonal=4).fit(data)
     assert not model.fit_result.converged
-    np.testing.assert_allclose(model.forecast(data, steps=4).mean.ravel(), data[-4:] + (4 if data[-1] == 29 else 0), atol=0.05)
+    np.testing.assert_allclose(
+        model.forecast(data, steps=4).mean.ravel(), data[-4:] + (4 if data[-1] == 29 else 0), atol=0.05
+    )
 
 
 def test_forecasts_of_a_sequence_that_does_not_settle_the_start_are_refused():

@@ -29,7 +29,7 @@ def test_the_head_is_the_same_in_torch_and_numpy():
     h, skip = rng.normal(size=(3, 7, 4)), rng.normal(size=(3, 7, 6))
     arrays = {name: p.detach().numpy() for name, p in module.named_parameters()}
     for ours, theirs in zip(
-        gaussian_head(arrays, h, skip), module(torch.from_numpy(h), torch.from_numpy(skip)), strict=True
+        gaussian_head(arrays, h, skip), module(torch.from_numpy(h), torch.from_numpy(skip))[:2], strict=True
     ):
         np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-13)
 

@@ -209,7 +209,9 @@ def kalman_filter(sys, y, u=None):
     s = complete(sys)
     n = s["A"].shape[0]
     m, P = np.array(s["m0"], dtype=float), np.array(s["P0"], dtype=float)
-    out = {name: [] for name in ("mean_pred", "cov_pred", "mean_filt", "cov_filt", "log_prob", "gain", "innovation_cov")}
+    out = {
+        name: [] for name in ("mean_pred", "cov_pred", "mean_filt", "cov_filt", "log_prob", "gain", "innovation_cov")
+    }
     for t in range(len(y)):
         move, shift = s["b"], s["d"]
         if u is not None:
@@ -291,14 +293,12 @@ def varma_autocovariances(ar, ma, cov, lags, terms=4000):
             value = value + ar[i] @ psi[j - 1 - i]
         psi.append(value)
     psi = np.array(psi)
-    return [
-        np.einsum("jab,bc,jdc->ad", psi[h:], cov, psi[: terms - h] if h else psi) for h in range(lags + 1)
-    ]
+    return [np.einsum("jab,bc,jdc->ad", psi[h:], cov, psi[: terms - h] if h else psi) for h in range(lags + 1)]
 
 
 def varma_log_density(ar, ma, mean, cov, y):
     """log p(y) of a stationary VARMA from the block-Toeplitz matrix of its autocovariances: no state space at all."""
-    T, k = y.shape
+    T = len(y)
     gamma = varma_autocovariances(ar, ma, cov, T - 1)
     V = np.block([[gamma[i - j] if i >= j else gamma[j - i].T for j in range(T)] for i in range(T)])
     seen = ~np.isnan(y.ravel())

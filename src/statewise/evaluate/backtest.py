@@ -19,7 +19,7 @@ from statewise.sequences.split import Window
 
 @dataclass(frozen=True)
 class WindowResult:
-    """The model as it was at the origin, its forecast with the actual values, and the seconds that its fit took, without the compilation of kernels."""
+    """The model at the origin, its forecast with the actual values, and the seconds that its fit took, compilation left out."""
 
     model: Density
     forecast: WindowForecast

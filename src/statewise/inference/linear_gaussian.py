@@ -268,11 +268,11 @@ def _diffuse_smooth(sys: System, seq: Sequences) -> tuple[np.ndarray, np.ndarray
 
 
 def _natural_sizes(sys: System, W: np.ndarray) -> np.ndarray:
-    """(k,) the variance that n steps of noise put into each direction of the diffuse factor W (n, k)."""
-    moved, total = sys.Q, sys.Q
-    for _ in range(sys.n - 1):
-        moved = sys.A @ moved @ sys.A.T
-        total = total + moved
+    """(k,) the variance that n or more steps of noise put into each direction of the diffuse factor W (n, k), by doubling."""
+    power, total = sys.A, sys.Q
+    for _ in range(sys.n.bit_length()):
+        total = total + power @ total @ power.T
+        power = power @ power
     along = np.linalg.pinv(W)
     sizes = np.einsum("ka,ab,kb->k", along, total, along)
     return np.where(sizes > 0, sizes, max(float(sizes.max()), float(np.abs(sys.R).max())) or 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ def over_sequences(work: Callable[[int, int], None], offsets: np.ndarray, cost_p
         return
     targets = offsets[-1] * np.arange(1, shards) / shards
     cuts = [0, *np.searchsorted(offsets, targets).tolist(), count]
-    jobs = [pool().submit(work, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    jobs = [pool().submit(work, a, b) for a, b in itertools.pairwise(cuts) if b > a]
     for job in jobs:
         job.result()
 

@@ -178,6 +178,19 @@ class Density(Model):
             raise InputError(f"`inputs` has shape {np.shape(given)}; pass shape {wanted}")
         return checks.array("inputs", table, (count, steps, len(names)))
 
+    def _drawn(self, y: np.ndarray, inputs: np.ndarray | None = None) -> Sequences:
+        """Draws (count, length, p), and the inputs that drove them, as sequences under the training data's names."""
+        count, length, _ = y.shape
+        schema = self._schema or {}
+        return Sequences(
+            y.reshape(count * length, -1),
+            np.full(count, length),
+            inputs=None if inputs is None else inputs.reshape(count * length, -1),
+            columns=tuple(schema.get("columns", ())),
+            input_columns=() if inputs is None else tuple(schema.get("input_columns", ())),
+            season=schema.get("season"),
+        )
+
     def log_prob(self, data: Any, per_step: bool = False) -> np.ndarray:
         """Log density in nats, in the data's original units, constants included.
 

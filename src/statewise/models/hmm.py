@@ -347,13 +347,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
         assert self._model is not None
         rng = generator(seed)
         path = discrete.sample_paths(self._model.chain, length, count, rng)
-        schema = self._schema or {}
-        return Sequences(
-            self._model.emission.sample(path.reshape(-1), rng),
-            np.full(count, length),
-            columns=tuple(schema.get("columns", ())),
-            season=schema.get("season"),
-        )
+        return self._drawn(self._model.emission.sample(path.reshape(-1), rng).reshape(count, length, -1))
 
     def memory(self, data: Any = None) -> Memory:
         """How fast the belief about the state forgets.

@@ -91,15 +91,7 @@ class LinearGaussian(Density, HasGaussianStates):
         length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
         given = self._future_inputs(inputs, count, length)
         y = inference.sample(self.system, length, count, generator(seed), given)
-        schema = self._schema or {}
-        return Sequences(
-            y.reshape(count * length, -1),
-            np.full(count, length),
-            inputs=None if given is None else given.reshape(count * length, -1),
-            columns=tuple(schema.get("columns", ())),
-            input_columns=() if given is None else tuple(schema.get("input_columns", ())),
-            season=schema.get("season"),
-        )
+        return self._drawn(y, given)
 
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""

@@ -152,15 +152,7 @@ class LinearRNN(Density):
             if given is not None:
                 y[:, t] += given[:, t] @ own["input_to_observation"].T
                 h = h + given[:, t] @ own["input_to_state"].T
-        schema = self._schema or {}
-        return Sequences(
-            y.reshape(count * length, -1),
-            np.full(count, length),
-            inputs=None if given is None else given.reshape(count * length, -1),
-            columns=tuple(schema.get("columns", ())),
-            input_columns=tuple(schema.get("input_columns", ())),
-            season=schema.get("season"),
-        )
+        return self._drawn(y, given)
 
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the recurrent weight A − K C and of A; `data` is not needed."""

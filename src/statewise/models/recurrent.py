@@ -45,9 +45,9 @@ class Recurrent(Density, Trainable):
         output: 'gaussian', a normal distribution for each column, independent given the past.
 
     The skip is a linear autoregression: on the last step and, where the sequences name a season s that they are long enough for,
-    on the steps s and s + 1 back. Training starts from its ridge regression with the rest of the network silent, so the network is a
-    correction to a linear model and is kept only where it predicts the validation part better. The cell sees values
-    softly clipped at three standard deviations, the skip sees them as they are.
+    on the steps s and s + 1 back. Training starts from its ridge regression with the rest of the network silent, so the network
+    is a correction to a linear model: a prior worth a few observations holds it back, and it is kept only where it predicts the
+    validation part better. The cell sees values softly clipped at three standard deviations, the skip sees them as they are.
 
     Values and inputs are standardised inside; everything reported is in the data's units. Steps are taken as equally spaced.
 
@@ -83,7 +83,7 @@ class Recurrent(Density, Trainable):
         self,
         data: Any,
         epochs: int = 300,
-        lr: float = 0.005,
+        lr: float = 0.01,
         batch: int | None = None,
         patience: int = 30,
         validation: float = 0.15,
@@ -98,8 +98,9 @@ class Recurrent(Density, Trainable):
             lr: learning rate of AdamW in the first epoch; it falls to zero along a cosine.
             batch: windows in a batch; default an eighth of all windows, but 16 to 256.
             patience: epochs without a better validation score before stopping.
-            validation: share of each sequence, at its end, that is held out to say when to stop, below 1. Sequences too short to be cut are held
-                out whole, the last ones. With 0, or when there is nothing to hold out, the training score decides, and a note says so.
+            validation: share of each sequence, at its end, that is held out to say when to stop, up to .9. Where all sequences are too
+                short to be cut, the last ones are held out whole. With 0, or when there is nothing to hold out, the training score
+                decides, and a note says so.
             window: long sequences are cut into windows of so many scored steps, after up to half as many that warm the state up;
                 gradients reach no further back than a window.
             seed: the same seed gives the same model to the last bit on the same machine; None draws one.
@@ -170,8 +171,8 @@ class Recurrent(Density, Trainable):
     def log_prob(self, data: Any, per_step: bool = False) -> np.ndarray:
         """Log density in nats, in the data's original units, constants included.
 
-        Missing entries are not scored, and count as their column's mean where they are the past of later steps: the value is conditional on that
-        fill, not a marginal likelihood. Returns (N,), one a sequence, or with ``per_step=True`` packed (rows,).
+        Missing entries are not scored, and count as their column's mean where they are the past of later steps: the value is
+        conditional on that fill, not a marginal likelihood. Returns (N,), one a sequence, or with ``per_step=True`` packed (rows,).
         """
         return super().log_prob(data, per_step)
 
@@ -211,18 +212,11 @@ class Recurrent(Density, Trainable):
         Raises:
             NumericalError: the fitted dynamics explode within `length`.
         """
-        parameters, schema = self.parameters, self._schema or {}
+        parameters = self.parameters
         length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
         given = self._future_inputs(inputs, count, length)
         y = inference.sample_paths(self._options["cell"], parameters, length, count, given, generator(seed))
-        return Sequences(
-            y.reshape(count * length, -1),
-            np.full(count, length),
-            inputs=None if given is None else given.reshape(count * length, -1),
-            columns=tuple(schema.get("columns", ())),
-            input_columns=tuple(schema.get("input_columns", ())),
-            season=schema.get("season"),
-        )
+        return self._drawn(y, given)
 
     def memory(self, data: Any = None) -> Memory:
         """How long the hidden state remembers: its top Lyapunov exponent λ along data, half-life ln 2 / −λ.

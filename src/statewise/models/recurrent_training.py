@@ -22,7 +22,7 @@ from statewise.nn.windows import Windows, cut_windows
 from statewise.sequences.scaling import standardise
 from statewise.sequences.sequences import Sequences
 
-_DECAY, _MOST_DECAY = 600.0, 6.0  # weight decay: as a prior worth so many training steps; at most
+_DECAY, _MOST_DECAY = 300.0, 6.0  # weight decay: as a prior worth so many training steps; at most
 _SMALL = 128  # units below which one thread is faster than several
 _VALIDATION_BATCH = 256
 

@@ -55,7 +55,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         "options": options,
         "schema": model._schema,
         "fit": _fit_record(model.fit_result),
-        "arrays": {"file": file, "sha256": digest},
+        "arrays": {"file": file, "sha256": digest, "names": list(arrays)},
     }
     record["sha256"] = _digest(record)
     write_atomically(folder / file, blob)
@@ -74,20 +74,25 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     folder = Path(path)
     record = _read_record(folder)
-    arrays = _read_arrays(folder, record)
     try:
-        options = {
-            name: arrays.pop(value["array"]) if isinstance(value, dict) else value
-            for name, value in record["options"].items()
-        }
-        trace = arrays.pop("fit:trace", np.empty(0))
-        model = model_class(record["kind"])(**options)
-        model._restore(arrays, record["schema"])
-        if record["fit"] is not None:
-            fit = record["fit"] | {"outcome": Outcome[record["fit"]["outcome"]], "notes": tuple(record["fit"]["notes"])}
-            model.fit_result = FitResult(trace=trace, **fit)
-    except (KeyError, TypeError, AttributeError, StatewiseError) as error:
+        return _rebuild(record, _read_arrays(folder, record))
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, StatewiseError) as error:
         raise ModelFileError(f"{folder}: the model file is inconsistent ({error}); save the model again") from error
+
+
+def _rebuild(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
+    options = {
+        name: arrays.pop(value["array"]) if isinstance(value, dict) else value
+        for name, value in record["options"].items()
+    }
+    trace = arrays.pop("fit:trace", np.empty(0))
+    model = model_class(record["kind"])(**options)
+    model._restore(arrays, record["schema"])
+    if record["fit"] is not None:
+        fit = record["fit"] | {"outcome": Outcome[record["fit"]["outcome"]], "notes": tuple(record["fit"]["notes"])}
+        model.fit_result = FitResult(trace=trace, **fit)
     return model
 
 
@@ -113,7 +118,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     file = folder / "model.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelFileError(
             f"{folder}: there is no model here (no model.json); pass the folder that `save` wrote"
         ) from None
@@ -128,9 +133,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         )
     if record.get("sha256") != _digest(record):
         raise ModelFileError(f"{file}: altered since it was saved (its checksum does not match); save the model again")
-    if record["kind"] not in MODELS:
+    if str(record.get("kind")) not in MODELS:
         raise ModelFileError(
-            f"{file}: unknown model kind {record['kind']!r}; this version has {', '.join(sorted(MODELS))}"
+            f"{file}: unknown model kind {record.get('kind')!r}; this version has {', '.join(sorted(MODELS))}"
         )
     return record
 
@@ -140,7 +145,7 @@ def _read_arrays(folder: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
     from safetensors.numpy import load as from_safetensors
 
     name = record["arrays"]["file"]
-    if not _ARRAYS_NAME.fullmatch(name):
+    if not _ARRAYS_NAME.fullmatch(str(name)):
         raise ModelFileError(f"{folder}: the arrays' file name {name!r} is not one that `save` writes")
     try:
         blob = (folder / name).read_bytes()
@@ -153,6 +158,7 @@ def _read_arrays(folder: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
             f"{folder / name}: truncated or altered (its checksum does not match); save the model again"
         )
     try:
-        return dict(from_safetensors(blob))
+        arrays = from_safetensors(blob)
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{folder / name}: not a valid safetensors file ({error})") from None
+    return {name: arrays[name] for name in record["arrays"]["names"]}  # safetensors has an order of its own
