@@ -36,7 +36,9 @@ def test_no_information_from_after_the_origin(case: Case) -> None:
         before, after = (table.forecasts[name][0].forecast for table in tables)
         assert np.array_equal(before.mean, after.mean)
         assert np.array_equal(before.interval(95)[0], after.interval(95)[0])
-        assert not np.array_equal(tables[0].forecasts[name][1].forecast.mean, tables[1].forecasts[name][1].forecast.mean)
+        assert not np.array_equal(
+            tables[0].forecasts[name][1].forecast.mean, tables[1].forecasts[name][1].forecast.mean
+        )
 
 
 def test_the_leakage_test_can_fail() -> None:
@@ -91,7 +93,11 @@ def test_point_scores_by_hand() -> None:
 
 
 def test_baselines_are_always_there() -> None:
-    names = {score.name for score in sw.compare([sw.VARMA(p=1)], ar1(), horizon=5, windows=2, season=4).scores if score.is_baseline}
+    names = {
+        score.name
+        for score in sw.compare([sw.VARMA(p=1)], ar1(), horizon=5, windows=2, season=4).scores
+        if score.is_baseline
+    }
     assert names == {"Naive", "SeasonalNaive(4)"}
 
 

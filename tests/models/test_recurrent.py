@@ -80,6 +80,14 @@ def test_a_known_season_is_seen_at_once():
     assert scores[None] < scores[12] - 0.3
 
 
+def test_many_trending_columns_start_as_random_walks():
+    """Twelve random walks of 100 steps. Oracle: the walks' own density, −12 (½ ln 2πe); a regression shrunk to zero is far below."""
+    y = np.random.default_rng(6).normal(size=(130, 12)).cumsum(axis=0)
+    model = Recurrent(hidden=4).fit(y[:100], epochs=2)
+    fresh = model.log_prob(y, per_step=True)[100:].mean()
+    assert fresh > -12 * 0.5 * np.log(2 * np.pi * np.e) - 3
+
+
 def test_inputs_are_used():
     """y[t] = 3 u[t] + noise of .1: only a model that sees u[t] can score above the density of N(0, 9)."""
     rng = np.random.default_rng(2)

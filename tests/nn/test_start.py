@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from statewise.nn.start import linear_start
+from statewise.nn.start import LinearStart, linear_start
+
+ZERO = np.zeros((2, 3))
+ALL, NONE = np.ones(60, dtype=bool), np.zeros(60, dtype=bool)
 
 
 def data(rows: int = 60, seed: int = 0):
@@ -16,12 +19,13 @@ def data(rows: int = 60, seed: int = 0):
     return skip, values
 
 
-def test_it_is_ridge_regression_with_a_free_intercept():
+@pytest.mark.parametrize("centre", [ZERO, np.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])])
+def test_it_is_ridge_regression_around_a_centre_with_a_free_intercept(centre):
+    """The penalty is 1, the first, where nothing chooses."""
     skip, values = data()
-    everything, nothing = np.ones(60, dtype=bool), np.zeros(60, dtype=bool)
-    found = linear_start(skip, values, everything, nothing)
+    found = linear_start(skip, values, ALL, NONE, [centre])
     table = np.vstack([np.hstack([skip, np.ones((60, 1))]), np.hstack([np.eye(3), np.zeros((3, 1))])])
-    want = np.linalg.lstsq(table, np.vstack([values, np.zeros((3, 2))]), rcond=None)[0]
+    want = np.linalg.lstsq(table, np.vstack([values, centre.T]), rcond=None)[0]
     np.testing.assert_allclose(found.weight, want[:3].T, atol=1e-12)
     np.testing.assert_allclose(found.bias, want[3], atol=1e-12)
     rest = values - skip @ want[:3] - want[3]
@@ -33,39 +37,55 @@ def test_it_is_ridge_regression_with_a_free_intercept():
 def test_missing_entries_are_left_out_column_by_column():
     skip, values = data()
     values[:10, 0] = np.nan
-    everything, nothing = np.ones(60, dtype=bool), np.zeros(60, dtype=bool)
-    found = linear_start(skip, values, everything, nothing)
-    alone = linear_start(skip[10:], values[10:], everything[10:], nothing[10:])
+    found = linear_start(skip, values, ALL, NONE, [ZERO])
+    alone = linear_start(skip[10:], values[10:], ALL[10:], NONE[10:], [ZERO])
     np.testing.assert_allclose(found.weight[0], alone.weight[0], atol=1e-12)
     assert abs(found.weight[1] - alone.weight[1]).max() > 1e-6
 
 
-def test_the_validation_rows_choose_the_penalty():
-    """On noise the strongest of the penalties validates best; on a strong signal the weakest. Oracle: both by construction."""
+def test_the_validation_rows_choose_penalty_and_centre_for_each_column():
+    """Column 1 is noise, best shrunk to nothing; column 2 is its first feature, best shrunk to that. Oracle: by construction."""
     rng = np.random.default_rng(1)
-    skip, noise = rng.normal(size=(40, 15)), rng.normal(size=(40, 1))
-    training = np.arange(40) < 20
-    chosen = linear_start(skip, noise, training, ~training)
-    weak = linear_start(skip, noise, training, np.zeros(40, dtype=bool))
-    assert np.linalg.norm(chosen.weight) < 0.5 * np.linalg.norm(weak.weight)
-    skip, signal = data(40)
-    np.testing.assert_array_equal(
-        linear_start(skip, signal, training, ~training).weight,
-        linear_start(skip, signal, training, np.zeros(40, dtype=bool)).weight,
-    )
+    skip = rng.normal(size=(60, 20))
+    values = np.stack([rng.normal(size=60), skip[:, 0] + 0.1 * rng.normal(size=60)], axis=1)
+    zero, walk = np.zeros((2, 20)), np.zeros((2, 20))
+    walk[:, 0] = 1.0
+    training = np.arange(60) < 30
+    chosen = linear_start(skip, values, training, ~training, [zero, walk])
+    assert np.linalg.norm(chosen.weight[0]) < 0.25
+    assert np.linalg.norm(chosen.weight[1] - walk[1]) < 0.1
+    first = linear_start(skip, values, training, NONE, [zero, walk])
+    assert np.linalg.norm(first.weight[1] - walk[1]) > 0.1
 
 
 def test_the_score_is_the_normal_density_of_what_was_observed():
     skip, values = data()
-    found = linear_start(skip, values, np.ones(60, dtype=bool), np.zeros(60, dtype=bool))
+    found = linear_start(skip, values, ALL, NONE, [ZERO])
     values[3, 1] = np.nan
-    want = np.nanmean(norm.logpdf(values, skip @ found.weight.T + found.bias, np.exp(found.log_sd)))
-    assert found.score(skip, values) == pytest.approx(want, rel=1e-12)
-    assert found.score(skip[:0], values[:0]) == -np.inf
+    want = np.nanmean(norm.logpdf(values, skip @ found.weight.T + found.bias, np.exp(found.log_sd)), axis=0)
+    np.testing.assert_allclose(found.score(skip, values), want, rtol=1e-12)
+    assert (found.score(skip[:0], values[:0]) == -np.inf).all()
 
 
-def test_a_column_without_variation_has_a_small_but_positive_sd():
+def test_columns_without_variation_or_without_data_have_a_positive_sd():
     skip, values = data()
-    found = linear_start(skip, 0 * values, np.ones(60, dtype=bool), np.zeros(60, dtype=bool))
+    values[:, 0], values[:, 1] = 2.0, np.nan
+    found = linear_start(skip, values, ALL, NONE, [ZERO])
+    assert isinstance(found, LinearStart)
     assert np.isfinite(found.log_sd).all()
     assert not found.weight.any()
+    assert found.bias.tolist() == [2.0, 0.0]
+
+
+def test_more_features_than_rows():
+    rng = np.random.default_rng(2)
+    found = linear_start(rng.normal(size=(5, 40)), rng.normal(size=(5, 1)), ALL[:5], NONE[:5], [np.zeros((1, 40))])
+    assert np.isfinite(found.weight).all()
+    assert np.isfinite(found.log_sd).all()
+
+
+def test_the_centres_given_are_not_changed():
+    skip, values = data()
+    centre = ZERO.copy()
+    linear_start(skip, values, ALL, NONE, [centre])
+    assert not centre.any()

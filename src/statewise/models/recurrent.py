@@ -45,7 +45,8 @@ class Recurrent(Density, Trainable):
         output: 'gaussian', a normal distribution for each column, independent given the past.
 
     The skip is a linear autoregression: on the last step and, where the sequences name a season s that they are long enough for,
-    on the steps s and s + 1 back. Training starts from its ridge regression with the rest of the network silent, so the network
+    on the steps s and s + 1 back. Training starts from its ridge regression (shrunk towards zero or a random walk,
+    whichever validates better) with the rest of the network silent, so the network
     is a correction to a linear model: a prior worth a few observations holds it back, and it is kept only where it predicts the
     validation part better. The cell sees values softly clipped at three standard deviations, the skip sees them as they are.
 
@@ -102,7 +103,7 @@ class Recurrent(Density, Trainable):
                 short to be cut, the last ones are held out whole. With 0, or when there is nothing to hold out, the training score
                 decides, and a note says so.
             window: long sequences are cut into windows of so many scored steps, after up to half as many that warm the state up;
-                gradients reach no further back than a window.
+                gradients reach no further back than a window and its warm-up.
             seed: the same seed gives the same model to the last bit on the same machine; None draws one.
 
         `fit_result.trace` is the validation score after each epoch, in nats per step; `fit_result.log_prob` is of all the data,

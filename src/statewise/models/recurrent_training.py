@@ -179,8 +179,22 @@ def _network(options: dict[str, Any], seen: Features, seed: int) -> RecurrentNet
 
 def _start(seen: Features, plan: Plan) -> dict[str, np.ndarray]:
     held = plan.validation if plan.held_out else np.zeros_like(plan.training)
-    start = linear_start(seen.skip, seen.values, plan.training, held)
+    centres = _centres(seen.values.shape[1], len(plan.scaling["lags"]), seen.skip.shape[1])
+    start = linear_start(seen.skip, seen.values, plan.training, held, centres)
     return {"skip_weight": start.weight, "mean_bias": start.bias, "log_sd_bias": bias_for(start.log_sd)}
+
+
+def _centres(dim: int, lags: int, width: int) -> list[np.ndarray]:
+    """Skip weights (p, k) to shrink towards: nothing, the last value, and with a season s its value a season ago, without and with
+    the change since: y[t−s], y[t−1] + y[t−s] − y[t−s−1]."""
+    kinds = [(), (1.0,)] + ([(0.0, 1.0), (1.0, 1.0, -1.0)] if lags == 3 else [])
+    centres = []
+    for kind in kinds:
+        centre = np.zeros((dim, width))
+        for position, weight in enumerate(kind):
+            centre[:, 2 * dim * position : 2 * dim * position + dim] = weight * np.eye(dim)
+        centres.append(centre)
+    return centres
 
 
 def train_network(
