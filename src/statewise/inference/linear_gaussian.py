@@ -363,7 +363,7 @@ def settle(sys: System, P: np.ndarray, max_iter: int) -> int:
 
 def memory(sys: System) -> Memory:
     """Half-lives from the spectral radii of A − K C (the predictor) and A (the process)."""
-    K, _, _, settled = predictor_gain(sys)
+    K, _, _, settled = predictor_gain(sys, max_iter=20_000)
     return closed_loop_memory(sys.A, sys.C, K, settled)
 
 

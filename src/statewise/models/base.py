@@ -121,6 +121,10 @@ class Model(abc.ABC):
                     f"the sequences have {len(have)} {what} {have} but this {type(self).__name__} was fitted to {len(want)} {want}; "
                     "pass the same columns in the same order"
                 )
+            if have != want and set(have) == set(want):
+                raise InputError(
+                    f"the sequences have the {what} {have} but this {type(self).__name__} was fitted to {want}; pass them in that order"
+                )
         return seqs
 
     # --- what it says of itself ---------------------------------------------------------------------------------------

@@ -178,8 +178,8 @@ def _network(options: dict[str, Any], seen: Features, seed: int) -> RecurrentNet
 
 
 def _start(seen: Features, plan: Plan) -> dict[str, np.ndarray]:
-    held = plan.validation if plan.held_out else np.zeros_like(plan.training)
     centres = _centres(seen.values.shape[1], len(plan.scaling["lags"]), seen.skip.shape[1])
+    held = plan.validation if plan.held_out else np.zeros_like(plan.training)
     start = linear_start(seen.skip, seen.values, plan.training, held, centres)
     return {"skip_weight": start.weight, "mean_bias": start.bias, "log_sd_bias": bias_for(start.log_sd)}
 

@@ -19,46 +19,31 @@ class LinearStart:
     bias: np.ndarray
     log_sd: np.ndarray
 
-    def score(self, skip: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """(p,) mean log density of each column's observed entries; −inf where there are none."""
+    def score(self, skip: np.ndarray, values: np.ndarray) -> float:
+        """Log density of the observed entries; 0 if there are none."""
         z = (values - skip @ self.weight.T - self.bias) / np.exp(self.log_sd)
-        density = -0.5 * np.log(2 * np.pi) - self.log_sd - 0.5 * z**2
-        seen = ~np.isnan(density)
-        total = np.where(seen, density, 0.0).sum(axis=0)
-        return np.where(seen.any(axis=0), total / np.maximum(seen.sum(axis=0), 1), -np.inf)
+        return float(np.nansum(-0.5 * np.log(2 * np.pi) - self.log_sd - 0.5 * z**2))
 
 
 def linear_start(
     skip: np.ndarray, values: np.ndarray, training: np.ndarray, validation: np.ndarray, centres: Sequence[np.ndarray]
 ) -> LinearStart:
-    """Ridge regression of standardised values on the skip features over the training rows, each column by itself.
+    """Ridge regression of standardised values on the skip features over the training rows.
 
     min Σ (y − w·k − b)² + λ |w − w₀|². Of all pairs of a centre w₀ and a λ of 1, 10, 100 and 1000 the one that scores best on the
-    validation rows is taken, the first pair if there are none. The variance is the residual sum of squares over the
-    degrees of freedom left, n − tr[X (X'X + λI)⁻¹ X'] − 1.
+    validation rows, all columns together, is taken: the first pair if there are none. The variance is the residual sum of
+    squares over the degrees of freedom left, n − tr[X (X'X + λI)⁻¹ X'] − 1.
 
     Args:
         skip: (rows, k); values: (rows, p), NaN where missing.
         training, validation: (rows,) booleans.
         centres: weights (p, k) that are right where the data say nothing, such as zero or a random walk.
     """
-    designs: dict[bytes, _Design] = {}
-    best, best_score = None, np.full(values.shape[1], -np.inf)
-    for centre in centres:
-        for penalty in _PENALTIES:
-            start = _ridge(skip[training], values[training], centre, penalty, designs)
-            score = start.score(skip[validation], values[validation])
-            if best is None:
-                best, best_score = start, score
-            better = score > best_score
-            best = LinearStart(
-                np.where(better[:, None], start.weight, best.weight),
-                np.where(better, start.bias, best.bias),
-                np.where(better, start.log_sd, best.log_sd),
-            )
-            best_score = np.maximum(score, best_score)
-    assert best is not None
-    return best
+    x, y = skip[training], values[training]
+    seen = ~np.isnan(y)
+    designs = {mask.tobytes(): _Design(x[mask]) for mask in seen.T if mask.any()}
+    starts = [_ridge(x, y, centre, penalty, designs) for centre in centres for penalty in _PENALTIES]
+    return max(starts, key=lambda start: start.score(skip[validation], values[validation]))
 
 
 class _Design:
@@ -85,10 +70,7 @@ def _ridge(
         seen = ~np.isnan(y)
         if not seen.any():
             continue
-        pattern = seen.tobytes()
-        if pattern not in designs:
-            designs[pattern] = _Design(skip[seen])
-        design = designs[pattern]
+        design = designs[seen.tobytes()]
         rest = y[seen] - skip[seen] @ centre[k]
         change, freedom = design.solve(rest - rest.mean(), penalty)
         start.weight[k] += change
