@@ -15,7 +15,8 @@ import torch
 import statewise as sw
 from statewise._core.errors import InputError, ModelFileError, NotFittedError
 from statewise._core.outcome import Outcome
-from statewise.models.recurrent_training import Plan, training_steps
+from statewise.inference.recurrent import features
+from statewise.models.recurrent_training import Plan, _centres, training_steps
 from statewise.results.fit import half_life
 
 Recurrent, Sequences = sw.Recurrent, sw.Sequences
@@ -86,6 +87,29 @@ def test_many_trending_columns_start_as_random_walks():
     model = Recurrent(hidden=4).fit(y[:100], epochs=2)
     fresh = model.log_prob(y, per_step=True)[100:].mean()
     assert fresh > -12 * 0.5 * np.log(2 * np.pi * np.e) - 3
+
+
+def test_the_centres_are_a_random_walk_and_its_seasonal_kin():
+    """Oracle: the formulas, on the skip features of two columns of plain numbers with season 3."""
+    y = np.random.default_rng(7).normal(size=(12, 2))
+    seqs = Sequences(y, np.array([12]), season=3)
+    plan = Plan(seqs, 0.0, 8)
+    plan.scaling.update(value_mean=np.zeros(2), value_scale=np.ones(2))
+    skip = features(plan.scaling, seqs).skip
+    zero, walk, seasonal, both = (skip[4:] @ centre.T for centre in _centres(2, 3, skip.shape[1]))
+    assert not zero.any()
+    np.testing.assert_allclose(walk, y[3:-1])
+    np.testing.assert_allclose(seasonal, y[1:-3])
+    np.testing.assert_allclose(both, y[3:-1] + y[1:-3] - y[:-4], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("season", "rows", "lags"),
+    [(None, 99, [1]), (1, 99, [1]), (2, 99, [1, 2, 3]), (12, 26, [1, 12, 13]), (12, 25, [1])],
+)
+def test_the_season_is_used_where_there_are_two_of_them(season, rows, lags):
+    seqs = Sequences(autoregression(rows), np.array([rows]), season=season)
+    assert Plan(seqs, 0.0, 8).scaling["lags"].tolist() == lags
 
 
 def test_inputs_are_used():

@@ -7,10 +7,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from statewise._core.errors import InputError
+
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
     """Write `content` to a temporary file beside `path`, flush it to disk, and rename it into place."""
     target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{str(target)!r} is a folder; pass the name of a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode("utf-8") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

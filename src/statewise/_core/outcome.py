@@ -17,7 +17,7 @@ class Outcome(enum.Enum):
     CONVERGED = "converged: the objective and the gradient stopped changing"
     EARLY_STOPPED = "stopped early: the validation score no longer improved; the best parameters are kept"
     CLOSED_FORM = "solved in closed form"
-    MAX_ITER = "stopped at the iteration limit before converging; raise `max_iter`, or continue with `init='current'`"
+    MAX_ITER = "stopped at the iteration limit before converging; raise `max_iter`"
     MAX_EPOCHS = "stopped at the epoch limit while still improving; raise `epochs`"
     LINE_SEARCH = "the line search found no better point; the optimum is flat or at a boundary: see the gradient norm"
     NOT_FINITE = "the objective became NaN or infinite; check the scale of the data or give other starting values"

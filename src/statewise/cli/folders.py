@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def choose(folder: Path, overwrite: bool = False) -> Path:
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
             raise InputError(f"{str(part)!r} is a file; pass the name of a folder with --out")
+    nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{str(nearest)!r} cannot be written to; choose another folder with --out")
     if not folder.exists():
         return folder
     if overwrite:

@@ -136,6 +136,7 @@ def future_inputs(file: Path, seqs: Sequences, steps: int, id: str | None) -> np
     if seqs.inputs is None:
         raise InputError("--future was given but the sequences have no inputs; leave it out")
     given = read(file, values=list(seqs.input_columns), id=id)
+    _check_times(file, given, seqs)
     tables = dict(zip(given.ids, given.arrays(), strict=True))
     if len(given) == 1:
         tables = dict.fromkeys(seqs.ids, given.values)
@@ -147,6 +148,22 @@ def future_inputs(file: Path, seqs: Sequences, steps: int, id: str | None) -> np
                 f"{file}: there are {len(tables[name])} rows of future inputs for {steps} steps; add rows or lower --steps"
             )
     return np.stack([tables[name][:steps] for name in seqs.ids])
+
+
+def _check_times(file: Path, given: Sequences, seqs: Sequences) -> None:
+    """The file's times, where both have times, must start at the step after the data."""
+    from statewise.sequences.calendar import future_times, time_text
+
+    expected = future_times(seqs, 1)
+    if given.times is None or expected is None or given.times.dtype != expected.dtype:
+        return
+    first = dict(zip(given.ids, given.times[given.offsets[:-1]], strict=True))
+    for name, (time,) in zip(seqs.ids, expected, strict=True):
+        start = first.get(name, given.times[0]) if len(given) > 1 else given.times[0]
+        if start != time:
+            raise InputError(
+                f"{file}: the future inputs start at {time_text(start)} but the step after the data is {time_text(time)}; pass them from there on"
+            )
 
 
 def table(found: Forecast, seqs: Sequences) -> Table:

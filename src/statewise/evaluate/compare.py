@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from statewise.models.naive import Naive
 from statewise.results.comparison import Comparison, Score, WindowForecast
 from statewise.results.fit import Memory
 from statewise.sequences.build import as_sequences
+from statewise.sequences.calendar import missing_steps
 from statewise.sequences.sequences import Sequences
 from statewise.sequences.split import Window, rolling
 
@@ -69,6 +71,8 @@ def compare(
         season = seqs.season
     period = 1 if season is None else checks.Integer(1).check("season", season)
     named = _named(models, refit)
+    fit_options = _judged_options(fit_options or {}, named)
+    seed = checks.Optional(checks.Integer()).check("seed", seed)
     cuts = rolling(seqs, horizon, windows, stride)
     baselines: dict[str, Density] = {"Naive": Naive(), f"SeasonalNaive({period})": Naive(period)}
     baselines = {name: model for name, model in baselines.items() if name not in named}
@@ -76,7 +80,7 @@ def compare(
     scores, forecasts, notes = [], {}, _notes(seqs, season, refit)
     with progress("comparing", len(cuts) * (len(named) + len(baselines))) as advance:
         for name, model in (named | baselines).items():
-            own = {**options, **_options_for(name, model, fit_options or {})}
+            own = {**options, **_options_for(name, model, fit_options)}
             is_baseline = name in baselines
             done: list[WindowResult] = []
             failure = None
@@ -131,8 +135,36 @@ def _options_for(name: str, model: Density, given: Mapping[str, Mapping[str, Any
     return {**given.get(model.kind, {}), **given.get(name, {})}
 
 
+def _judged_options(
+    given: Mapping[str, Mapping[str, Any]], named: Mapping[str, Density]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Refuse options for models that are not there, and options that their `fit` does not know."""
+    for key, options in given.items():
+        models = [model for name, model in named.items() if key in (name, model.kind)]
+        if not models:
+            words = sorted({*named, *(model.kind for model in named.values())})
+            raise InputError(f"`fit_options` names {key!r}, which is none of the models: {', '.join(words)}")
+        for model in models:
+            known = [] if not isinstance(model, Trainable) else list(inspect.signature(model.fit).parameters)[1:]
+            for option in options:
+                if option not in known:
+                    raise InputError(
+                        f"`fit_options` gives {key!r} the option {option!r}; its fit knows {', '.join(known)}"
+                    )
+    return given
+
+
 def _notes(seqs: Sequences, season: int | None, refit: bool) -> list[str]:
     notes = []
+    gaps = missing_steps(seqs)
+    if gaps:
+        notes.append(
+            f"the times leave out {gaps} steps; rows are taken as equally spaced, so a season loses its phase: put rows with missing values there"
+        )
+    with np.errstate(all="ignore"):
+        spread = np.nanmax(seqs.values, axis=0) - np.nanmin(seqs.values, axis=0)
+    if spread.max() > 100 * spread.min() > 0:
+        notes.append("CRPS and RMSE average over columns of very different scales; read the log score and MASE instead")
     if season is None:
         notes.append(
             "no season is known, so the seasonal naive forecast is the naive one; pass `season` if there is one"
@@ -209,11 +241,14 @@ def _ranked(scores: list[Score], forecasts: Mapping[str, tuple[WindowForecast, .
 
 
 def _series(forecasts: tuple[WindowForecast, ...]) -> np.ndarray:
-    """Log scores in time order, averaged over sequences at each step of each window."""
-    parts = []
-    for window in forecasts:
-        seen = ~np.isnan(window.log_score)
-        counts = seen.sum(axis=0)
-        sums = np.where(seen, window.log_score, 0.0).sum(axis=0)
-        parts.append(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
-    return np.concatenate(parts)
+    """Log scores in time order, added over sequences at each step of each window, in units of the average number of sequences there.
+
+    In these units the mean of the series is the model's log score, whatever the lengths of the sequences.
+    """
+    seen = [~np.isnan(window.log_score) for window in forecasts]
+    counts = np.concatenate([part.sum(axis=0) for part in seen])
+    sums = np.concatenate(
+        [np.where(part, window.log_score, 0.0).sum(axis=0) for part, window in zip(seen, forecasts, strict=True)]
+    )
+    there = counts > 0
+    return np.where(there, sums / counts[there].mean(), np.nan) if there.any() else np.full(len(sums), np.nan)

@@ -36,7 +36,8 @@ def _lead(best: Score, rival: Score) -> str:
     simpler = min((best, rival), key=lambda score: score.n_parameters)
     if simpler is rival:
         return (
-            gap + f", which is within the noise: {rival.name} with its {rival.n_parameters} parameters will do as well"
+            gap
+            + f", which is within the noise: {rival.name} with {rival.n_parameters} parameter{'s' if rival.n_parameters != 1 else ''} will do as well"
         )
     return gap + ", which is within the noise"
 

@@ -98,6 +98,7 @@ class Filtering:
     mean_filt: np.ndarray
     cov_filt: np.ndarray
     diffuse: np.ndarray
+    diffuse_filt: np.ndarray
     mean_next: np.ndarray
     cov_next: np.ndarray
     diffuse_next: np.ndarray
@@ -135,7 +136,7 @@ def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering,
     log_prob, status = np.empty(rows), np.zeros(count, np.int64)
     mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
     mean_filt, cov_filt = np.empty((kept, n)), np.empty((kept, n, n))
-    diffuse = np.zeros((kept, p), np.bool_)
+    diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
     W = _square_root(sys.Pinf)
     m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
     y, offset = _offsets(sys, seqs)
@@ -144,11 +145,14 @@ def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering,
     def work(first: int, last: int) -> None:
         kalman.filter_packed(
             first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
-            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, status,
+            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
         )  # fmt: skip
 
     over_sequences(work, offsets, n * n)
-    return Filtering(log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, m, P, diffuse_next, reach), status
+    filtering = Filtering(
+        log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, m, P, diffuse_next, reach
+    )
+    return filtering, status
 
 
 @dataclass(frozen=True)
@@ -363,24 +367,25 @@ def settle(sys: System, P: np.ndarray, max_iter: int) -> int:
 
 def memory(sys: System) -> Memory:
     """Half-lives from the spectral radii of A − K C (the predictor) and A (the process)."""
-    K, _, _, settled = predictor_gain(sys, max_iter=20_000)
-    return closed_loop_memory(sys.A, sys.C, K, settled)
+    K, F, _, settled = predictor_gain(sys, max_iter=20_000)
+    return closed_loop_memory(sys.A, sys.C, K, F, settled)
 
 
-def closed_loop_memory(A: np.ndarray, C: np.ndarray, K: np.ndarray, settled: bool = True) -> Memory:
+def closed_loop_memory(A: np.ndarray, C: np.ndarray, K: np.ndarray, F: np.ndarray, settled: bool = True) -> Memory:
     """The memory of the predictor h[t+1] = (A − K C) h[t] + K y[t]; it never fades where the gain does not settle.
 
-    A predictor whose powers vanish (an autoregression) ends after as many steps as it takes for C (A − K C)ᵏ K to become zero.
+    The weight of the observation k + 1 steps back is C (A − K C)ᵏ K, here in units of the innovations' standard deviations (from their
+    covariance F). Where all weights from the n-th on vanish, as for an autoregression, the memory ends after the last that does not.
     """
     closed, process = A - K @ C, half_life(spectral_radius(A))
-    response, ends_after = K, 0
-    size = float(np.abs(C @ K).max(initial=0.0))
-    for lag in range(len(A)):
-        if np.abs(C @ response).max(initial=0.0) > 1e-10 * size:
-            ends_after = lag + 1
+    n, scale = len(A), np.sqrt(np.diag(F))
+    weights, response = np.empty(2 * n), K
+    for lag in range(2 * n):
+        weights[lag] = np.abs((C @ response) * scale / scale[:, None]).max(initial=0.0)
         response = closed @ response
-    if np.abs(response).max(initial=0.0) <= 1e-10 * max(float(np.abs(K).max(initial=0.0)), 1e-300):
-        return Memory(0.0, 0.0, "eigenvalues", process, ends_after)
+    counts = weights > 1e-10 * weights.max(initial=0.0)
+    if not counts[n:].any():
+        return Memory(0.0, 0.0, "eigenvalues", process, int(np.flatnonzero(counts).max(initial=-1)) + 1)
     rate = spectral_radius(closed) if settled else 1.0
     return Memory(half_life(rate), rate, "eigenvalues", process)
 

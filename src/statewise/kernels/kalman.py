@@ -236,6 +236,15 @@ def _store_diffuse(C, W, reach, rank, share, out, t):
 
 
 @jit
+def _store_diffuse_states(W, reach, rank, share, unit, out, t):
+    """out[t, a]: whether state a still has infinite variance."""
+    for a in range(W.shape[0]):
+        unit[a] = 1.0
+        out[t, a] = _diffuse_part(unit, W, reach, rank, share) > 0.0
+        unit[a] = 0.0
+
+
+@jit
 def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share):
     """All observed entries of step t. Returns the log density, how many diffuse directions are left, and whether an entry was degenerate."""
     total, degenerate = 0.0, False
@@ -293,6 +302,7 @@ def _filter_one(
     mean_filt,
     cov_filt,
     diffuse_pred,
+    diffuse_filt,
 ):
     """Filter rows start to stop; m, P, W hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
     p, n, rank = y.shape[1], A.shape[0], W.shape[1]
@@ -304,7 +314,7 @@ def _filter_one(
     index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
     _nonzeros(Ab, index, count)
     gain, gain_inf, moved, size, share = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(rank)
-    work = np.empty((n, n))
+    work, unit = np.empty((n, n)), np.zeros(n)
     status = 0
     for t in range(start, stop):
         k, changed = _see(y[t], seen, k)
@@ -325,6 +335,8 @@ def _filter_one(
             status = 2
         if store:
             _store(m, P, mean_filt, cov_filt, t)
+            if rank:
+                _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
         _sandwich(Ab, index, count, P, Qb, work, P)
         if rank:
@@ -356,6 +368,7 @@ def filter_packed(
     mean_filt,
     cov_filt,
     diffuse_pred,
+    diffuse_filt,
     status,
 ):
     """Filter the packed sequences `first` to `last` (exclusive), so that threads can share the work.
@@ -369,12 +382,14 @@ def filter_packed(
         reach: (N, n, d) a copy of W on entry; on exit the scale of its rounding errors.
         log_prob: (rows,) out: log density of each step given the steps before it.
         store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise.
+        diffuse_pred, diffuse_filt: (rows, p), (rows, n) out: whether an observation is predicted, and a state filtered, with infinite variance;
+            False on entry.
         status: (N,) out: 2 where an innovation variance was zero.
     """
     for i in range(first, last):
         status[i] = _filter_one(
             y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], W[i], reach[i], log_prob,
-            store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred,
+            store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, NotFittedError
+from statewise._core.errors import InputError, NotFittedError, UnsupportedError
 from statewise.results.fit import FitResult, Memory
 from statewise.results.forecast import Forecast
 from statewise.results.predicted import Predicted
@@ -216,6 +216,8 @@ class Density(Model):
         return self.n_parameters * float(np.log(self._fitted().n_steps)) - 2 * self._fitted().log_prob
 
     def _fitted(self) -> FitResult:
+        if not isinstance(self, Trainable):
+            raise UnsupportedError(f"a {type(self).__name__} has given parameters and no fit, so it has no AIC or BIC")
         if self.fit_result is None:
             raise NotFittedError(f"this {type(self).__name__} has not been fitted; call `fit(sequences)` first")
         return self.fit_result

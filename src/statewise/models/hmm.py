@@ -238,6 +238,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
         init = checks.Choice(("kmeans", "random", "current")).check("init", init)
         seqs = self._receive_anew(data)
         runs: list[Run] = []
+        seed = checks.Optional(checks.Integer()).check("seed", seed)
         starts = list(self._starts(seqs, init, restarts, seed))
         with progress("fitting HMM", len(starts) * max_iter) as advance:
             for begin in starts:

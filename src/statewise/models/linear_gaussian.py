@@ -50,17 +50,27 @@ class LinearGaussian(Density, HasGaussianStates):
         return inference.run_filter(self.system, seqs, store=False).log_prob
 
     def predict(self, data: Any) -> Predicted:
-        """One-step-ahead means, variances and standardised residuals, from the Kalman filter."""
+        """One-step-ahead means, variances and standardised residuals, from the Kalman filter.
+
+        While a diffuse start is not settled there is no prediction: the mean and the residual are NaN and the variance is inf.
+        """
         seqs = self._receive(data)
         past = inference.run_filter(self.system, seqs)
         mean, var = inference.observation_moments(self.system, past.mean_pred, past.cov_pred, seqs.inputs)
-        return Predicted.gaussian(seqs, mean, np.where(past.diffuse, np.inf, var))
+        return Predicted.gaussian(seqs, np.where(past.diffuse, np.nan, mean), np.where(past.diffuse, np.inf, var))
 
     def filter(self, data: Any) -> GaussianStates:
-        """Mean and covariance of x[t] given y[1 … t]; the finite part of the covariance while a diffuse start is not settled."""
+        """Mean and covariance of x[t] given y[1 … t].
+
+        A state that a diffuse start has not settled yet has mean NaN, variance inf and covariances NaN.
+        """
         seqs = self._receive(data)
         past = inference.run_filter(self.system, seqs)
-        return GaussianStates(past.mean_filt, past.cov_filt, seqs.lengths, seqs.ids, seqs.times)
+        unknown = past.diffuse_filt
+        cov = np.where(unknown[:, :, None] | unknown[:, None, :], np.nan, past.cov_filt)
+        states = np.arange(self.system.n)
+        cov[:, states, states] = np.where(unknown, np.inf, past.cov_filt[:, states, states])
+        return GaussianStates(np.where(unknown, np.nan, past.mean_filt), cov, seqs.lengths, seqs.ids, seqs.times)
 
     def smooth(self, data: Any) -> GaussianStates:
         """Mean and covariance of x[t] given the whole sequence."""

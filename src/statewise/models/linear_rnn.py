@@ -68,6 +68,13 @@ class LinearRNN(Density):
         model._parameters = model._weights()
         return model
 
+    def clone(self) -> Self:
+        """A copy with weights of its own (there are no options from which an unfitted one could be made)."""
+        copy = type(self)()
+        if self.is_fitted:
+            copy._restore({name: weight.copy() for name, weight in self._weights().items()}, self._schema)
+        return copy
+
     def _weights(self) -> dict[str, np.ndarray]:
         return {name: weight.detach().numpy() for name, weight in self.module.state_dict().items()}
 
@@ -157,7 +164,8 @@ class LinearRNN(Density):
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the recurrent weight A − K C and of A; `data` is not needed."""
         own = self._weights()
-        return closed_loop_memory(own["transition"], own["observation"], own["gain"][-1])
+        root = np.tril(own["innovation_chol"][-1])
+        return closed_loop_memory(own["transition"], own["observation"], own["gain"][-1], root @ root.T)
 
     def _tensors(self, seqs: Sequences) -> list[tuple[Tensor, Tensor | None]]:
         """(1, T, p) values and (1, T, u) inputs of each sequence."""

@@ -45,10 +45,10 @@ class Recurrent(Density, Trainable):
         output: 'gaussian', a normal distribution for each column, independent given the past.
 
     The skip is a linear autoregression: on the last step and, where the sequences name a season s that they are long enough for,
-    on the steps s and s + 1 back. Training starts from its ridge regression (shrunk towards zero or a random walk,
-    whichever validates better) with the rest of the network silent, so the network
-    is a correction to a linear model: a prior worth a few observations holds it back, and it is kept only where it predicts the
-    validation part better. The cell sees values softly clipped at three standard deviations, the skip sees them as they are.
+    on the steps s and s + 1 back. Training starts from its ridge regression (shrunk towards zero or a random walk, whichever
+    validates better) with the rest of the network silent, so the network is a correction to a linear model: a prior worth a few
+    observations holds it back, and it is kept only where it predicts the validation part better. The cell sees values softly
+    clipped at three standard deviations, the skip sees them as they are.
 
     Values and inputs are standardised inside; everything reported is in the data's units. Steps are taken as equally spaced.
 
@@ -77,6 +77,12 @@ class Recurrent(Density, Trainable):
         options = self._options
         depth = "" if options["layers"] == 1 else f", layers={options['layers']}"
         return f"cell={options['cell']!r}, hidden={options['hidden']}{depth}"
+
+    @property
+    def name(self) -> str:
+        """Short for tables: GRU(hidden=32)."""
+        depth = "" if self._options["layers"] == 1 else f", layers={self._options['layers']}"
+        return f"{self._options['cell'].upper()}(hidden={self._options['hidden']}{depth})"
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 

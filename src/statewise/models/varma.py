@@ -71,6 +71,7 @@ class VARMA(LinearGaussian, Trainable):
         begun = time.perf_counter()
         max_iter = checks.Integer(1).check("max_iter", max_iter)
         restarts = checks.Integer(0, 1000).check("restarts", restarts)
+        seed = checks.Optional(checks.Integer()).check("seed", seed)
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         self._schema = None
         seqs = self._receive(data)

@@ -35,7 +35,7 @@ def facts(seqs: Sequences, comparison: Comparison, model: Density) -> list[tuple
         ("Windows", f"{comparison.windows:,}"),
     ]
     memory = memory_of(seqs, model)
-    return found if memory is None else [*found, ("Memory", _sentence(str(memory)))]
+    return found if memory is None else [*found, ("Memory, fitted to all data", _sentence(str(memory)))]
 
 
 def memory_of(seqs: Sequences, model: Density) -> Memory | None:

@@ -15,7 +15,7 @@ LEGEND = (
     "Log score: mean predictive log density per step in nats, higher is better. Difference: log score of the best "
     "model minus this one's, ± its standard error; p: of no difference, two-sided (Diebold–Mariano). CRPS and RMSE are "
     "in the data's unit and MASE is relative to the in-sample seasonal naive error; lower is better. Cover: share of "
-    "actual values inside the interval, in per cent; it should be near the level. Memory: steps until half of an "
+    "actual values inside the interval, in per cent; it should be near the level. Memory, of the last window's fit: steps until half of an "
     "observation's influence on the prediction is gone, or 'last 9' where nothing before the last 9 steps counts. Fit: "
     "wall time of all fits in seconds."
 )

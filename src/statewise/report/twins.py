@@ -147,7 +147,7 @@ def check_table(checks: list[ResidualChecks]) -> Table:
 
 def correlation_table(checks: list[ResidualChecks]) -> Table:
     """Autocorrelations by lag, one column a column; those outside the bounds are starred."""
-    longest = max(len(check.autocorrelation) for check in checks)
+    longest = max((len(check.autocorrelation) for check in checks), default=0)
     rows = [[f"{lag}", *(_starred(check, lag) for check in checks)] for lag in range(1, longest + 1)]
     bounds = ", ".join(f"±{check.bound:.3f}" for check in checks)
     return Table(

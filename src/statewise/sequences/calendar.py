@@ -261,6 +261,37 @@ def guess_season(times: np.ndarray | None) -> int | None:
 # --- after the end --------------------------------------------------------------------------------------------------
 
 
+def missing_steps(seqs: Sequences) -> int:
+    """Steps that the times of the sequences leave out: rows that are not there at all, where the usual step is regular.
+
+    Numbers count as regular if every gap is a whole multiple of the smallest. 0 without times, or where the times are irregular.
+    """
+    if seqs.times is None:
+        return 0
+    return sum(_left_out(times) for times in np.split(seqs.times, seqs.offsets[1:-1]))
+
+
+def _left_out(times: np.ndarray) -> int:
+    if len(times) < 3:
+        return 0
+    if not np.issubdtype(times.dtype, np.datetime64):
+        gaps = np.diff(times.astype(np.float64))
+        multiples = gaps / gaps.min()
+        regular = np.abs(multiples - np.round(multiples)).max() < 1e-6 and (np.round(multiples) == 1).mean() >= 0.5
+        return int(np.round(multiples).sum()) - len(gaps) if regular else 0
+    usual = spacing(times)
+    if usual is None or not usual.regular:
+        return 0
+    if usual.months:
+        number: np.ndarray = times.astype("datetime64[M]").astype(np.int64)
+        return int(number[-1] - number[0]) // usual.months - (len(number) - 1)
+    if usual.weekend:
+        days = times.astype("datetime64[D]")
+        return int(np.busday_count(days[0], days[-1])) - (len(days) - 1)
+    gaps = np.diff(times).astype(np.int64)
+    return int(np.round(gaps / usual.micros).sum()) - len(gaps)
+
+
 def future_times(seqs: Sequences, steps: int) -> np.ndarray | None:
     """(N, steps) times of the `steps` steps after the end of each sequence, or None where the sequences have no times.
 

@@ -245,9 +245,10 @@ def _refuse_twice(chosen: dict[str, list[str]]) -> None:
 
 
 def _guess_time(table: Table, taken: set[str]) -> list[str]:
-    """The first column without a part if it is called like a time or holds dates; with a year, its quarter or month."""
-    first = next((name for name in table.columns if name not in taken), None)
-    if first is None or not (first.casefold() in TIME_NAMES or _holds_dates(table.columns[first])):
+    """The first column without a part that is called like a time or holds dates; with a year, its quarter or month."""
+    free = [name for name in table.columns if name not in taken]
+    first = next((name for name in free if name.casefold() in TIME_NAMES or _holds_dates(table.columns[name])), None)
+    if first is None:
         return []
     if first.casefold() in YEAR_NAMES:
         part = next((name for name in table.columns if name.casefold() in _PARTS and name not in taken), None)
