@@ -77,7 +77,10 @@ def test_missing_values(case: Case) -> None:
     per_step = model.log_prob(gappy, per_step=True)
     assert np.isfinite(per_step).all()
     np.testing.assert_allclose(per_step[5:9], 0, atol=1e-12)
-    assert np.isfinite(model.predict(gappy).mean[10:]).all()
+    predicted = model.predict(gappy)
+    assert (predicted.variance > 0).all()
+    assert np.array_equal(np.isfinite(predicted.mean), np.isfinite(predicted.variance))
+    assert np.isfinite(predicted.variance[20 : seqs.lengths[0]]).all()
     assert np.isfinite(model.forecast(gappy, steps=3).mean).all()
 
 

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from statewise._core.errors import InputError
 from statewise._core.files import write_atomically
 
 
@@ -38,7 +39,7 @@ def test_a_crash_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, step, 
 
 def test_a_folder_in_the_way_is_an_error_without_litter(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match="is a folder"):
         write_atomically(tmp_path / "taken", "new")
     assert [item.name for item in tmp_path.iterdir()] == ["taken"]
 

@@ -133,6 +133,35 @@ def test_windows_are_the_same_for_every_model() -> None:
     assert all(own == [[111], [113], [115]] for own in origins)
 
 
+def test_the_difference_is_that_of_the_scores_in_an_unbalanced_panel() -> None:
+    """Identity: the mean difference of Diebold–Mariano equals the difference of the log scores, whatever ends when."""
+    times = [np.arange(80.0), np.arange(30.0, 77.0)]
+    seqs = sw.Sequences.from_arrays([ar1(80, 1), ar1(47, 2)], times=times)
+    table = sw.compare([sw.VARMA(p=1), sw.Structural()], seqs, horizon=6, windows=3)
+    for score in table.scores:
+        assert score.difference == pytest.approx(table.best.log_score - score.log_score, abs=1e-12)
+
+
+def test_gaps_in_the_times_and_unequal_scales_are_noted() -> None:
+    months = np.arange("2000-01", "2008-01", dtype="datetime64[M]")
+    kept = np.delete(months, [30, 31, 60])
+    rng = np.random.default_rng(0)
+    seqs = sw.Sequences.from_arrays([rng.normal(size=(93, 2)) * [1e6, 1.0]], times=[kept])
+    notes = sw.compare([sw.VARMA(p=1)], seqs, horizon=4, windows=2).notes
+    assert any("leave out 3 steps" in note for note in notes)
+    assert any("very different scales" in note for note in notes)
+    full = sw.Sequences.from_arrays([rng.normal(size=96)], times=[months])
+    assert not any("leave out" in note for note in sw.compare([sw.VARMA(p=1)], full, horizon=4, windows=2).notes)
+
+
+def test_misspelt_fit_options_are_refused() -> None:
+    for given, message in (({"varmaa": {}}, "none of the models"), ({"varma": {"tool": 1}}, "its fit knows")):
+        with pytest.raises(sw.InputError, match=message):
+            sw.compare([sw.VARMA(p=1)], ar1(), fit_options=given)
+    with pytest.raises(sw.InputError, match="seed"):
+        sw.compare([sw.VARMA(p=1)], ar1(), seed=-1)
+
+
 def test_missing_steps_are_not_scored() -> None:
     y = ar1()
     y[-3] = np.nan

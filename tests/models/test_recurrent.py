@@ -250,7 +250,7 @@ def test_the_reported_numbers_are_what_they_say():
     assert fit.outcome is Outcome.MAX_EPOCHS
     assert model.n_parameters == 3 * 4 * (2 + 4 + 2) + 2 * 4 + 1 + 1 + 2
     assert np.isfinite([model.aic, model.bic]).all()
-    assert "gru" in model.summary()
+    assert "GRU(hidden=4)" in model.summary()
 
 
 def test_a_validation_score_that_never_improves_keeps_the_linear_start_and_says_so(monkeypatch):

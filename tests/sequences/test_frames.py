@@ -73,13 +73,17 @@ def test_a_pandas_index_of_times_is_used(index, expected):
     assert from_frame(frame, time=False).times is None
 
 
-def test_the_first_free_column_is_the_time_if_it_looks_like_one():
+def test_the_first_column_that_looks_like_a_time_is_taken():
     dates = ["2020-01-01", "2020-01-02"]
     for column in (dates, pd.to_datetime(dates), pd.PeriodIndex(dates, freq="D"), pd.to_datetime(dates).date):
         seqs = from_frame(pd.DataFrame({"when": column, "y": [1.0, 2.0]}))
         np.testing.assert_array_equal(seqs.times, np.array(dates, "M8[us]"))
     assert from_frame(pd.DataFrame({"Year": [1871, 1872], "y": [1.0, 2.0]})).columns == ("y",)
-    assert from_frame(pd.DataFrame({"y": [1.0, 2.0], "year": [1871, 1872]})).columns == ("y", "year")
+    assert from_frame(pd.DataFrame({"y": [1.0, 2.0], "year": [1871, 1872]})).columns == ("y",)
+    panel = pd.DataFrame({"country": ["a", "a"], "when": dates, "y": [1.0, 2.0], "month": [3, 9]})
+    assert from_frame(panel).columns == ("y", "month")
+    np.testing.assert_array_equal(from_frame(panel).times, np.array(dates, "M8[us]"))
+    assert from_frame(pd.DataFrame({"y": [1.0, 2.0], "month": [9, 3]})).times is None
     assert from_frame(pd.DataFrame({"k": ["a", "b"], "t": [3, 4], "y": [1.0, 2.0]}), id="k").times.tolist() == [3, 4]
 
 

@@ -24,6 +24,7 @@ from statewise.sequences.sequences import Sequences
 TIME_NAMES = (
     frozenset({"date", "datetime", "day", "ds", "month", "quarter", "t", "time", "timestamp", "week"}) | YEAR_NAMES
 )
+CLEAR_TIME_NAMES = frozenset({"date", "datetime", "ds", "time", "timestamp"}) | YEAR_NAMES
 _PARTS = {"quarter": 3, "qtr": 3, "month": 1}  # months in one step of a column beside a year
 _NIXTLA = ("unique_id", "ds", "y")
 
@@ -245,11 +246,17 @@ def _refuse_twice(chosen: dict[str, list[str]]) -> None:
 
 
 def _guess_time(table: Table, taken: set[str]) -> list[str]:
-    """The first column without a part that is called like a time or holds dates; with a year, its quarter or month."""
+    """The first column without a part that holds dates or is called like a time; with a year, its quarter or month.
+
+    Names that could as well be those of values (`month`, `t`) count only on the first such column.
+    """
     free = [name for name in table.columns if name not in taken]
-    first = next((name for name in free if name.casefold() in TIME_NAMES or _holds_dates(table.columns[name])), None)
-    if first is None:
+    named = [name for name in free if name.casefold() in CLEAR_TIME_NAMES or _holds_dates(table.columns[name])]
+    if free and free[0].casefold() in TIME_NAMES:
+        named.insert(0, free[0])
+    if not named:
         return []
+    first = named[0]
     if first.casefold() in YEAR_NAMES:
         part = next((name for name in table.columns if name.casefold() in _PARTS and name not in taken), None)
         if part is not None and table.is_numeric(part):

@@ -49,9 +49,10 @@ def read(
         path: the file.
         values: the columns to model. Default: all numeric columns that have no other part; a file with the columns
             unique_id, ds and y (and no `values`, `time` or `id` given) is read as that: id, time and value.
-        time: the column of times; False for none. Default: the first column that has no other part, if it holds dates
-            or is called date, time, year, month, ds or the like (a year with a quarter or month column beside it is
-            read together with it). Dates are ISO dates, months (1949-01), quarters (1959Q1) or years; times with a zone
+        time: the column of times; False for none. Default: the first column without another part that holds dates or is
+            called date, time, ds, timestamp or year; the very first one also if it is called month, day, t or the like (a
+            year with a quarter or month column beside it is read together with it). Dates are ISO dates, months
+            (1949-01), quarters (1959Q1) or years; times with a zone
             are converted to UTC.
         id: the column that tells sequences apart.
         inputs: exogenous columns, complete.
