@@ -68,7 +68,7 @@ def run(workload: Workload, rounds: int = 7, quick: bool = False) -> Outcome:
         if math.isnan(difference) or difference > workload.tolerance:
             problem = f"the results differ by {difference:.3g} {workload.unit}; no time is shown"
             return Outcome(workload, difference=math.inf if math.isnan(difference) else difference, problem=problem)
-    return Outcome(workload, difference, time_pair(pair, rounds))
+    return Outcome(workload, difference, time_pair(pair, min(rounds, workload.most_rounds)))
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -35,6 +35,7 @@ class Workload:
         steps: the size that is timed; quick_steps is the one that the tests check agreement at.
         build: size -> a pair ready to run, with all data made and all models built.
         packages: what must be installed.
+        most_rounds: for work that takes so long that a few rounds must do.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Workload:
     quick_steps: int
     build: Callable[[int], Pair]
     packages: tuple[str, ...] = ()
+    most_rounds: int = 1000
