@@ -15,8 +15,8 @@ from tests.reference import kalman as ref
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, NumericalError, UnsupportedError
 from statewise.conversion.graph import BRIDGES
-from statewise.inference import linear_gaussian as lg
 from statewise.inference import varma as algebra
+from statewise.inference.steady import spectral_radius
 from statewise.inference.varma import VarmaParameters
 from statewise.models.linear_rnn import LinearRNN
 
@@ -205,7 +205,7 @@ def test_the_difference_of_the_steady_gain_dies_out_like_the_closed_loop(theta):
     slope = np.polyfit(far, np.log(gap[far]), 1)[0]
     np.testing.assert_allclose(slope, np.log(theta), rtol=0.05)
     np.testing.assert_allclose(
-        lg.spectral_radius(
+        spectral_radius(
             exact.parameters["transition"] - steady.parameters["gain"][0] @ exact.parameters["observation"]
         ),
         theta,

@@ -18,7 +18,9 @@ from scipy.stats import multivariate_normal
 from tests.reference import kalman as ref
 
 from statewise._core.errors import InputError, NumericalError
-from statewise.inference import linear_gaussian as lg
+from statewise.inference import filtering, smoothing, steady
+from statewise.inference.system import System, stationary_start
+from statewise.inference.system import system as make_system
 from statewise.sequences.sequences import Sequences
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -35,11 +37,11 @@ def draw(seed: int, lengths=(9,), n=3, p=2, u=0, missing=0.2, **options):
     for y in arrays:
         y[rng.random(y.shape) < missing] = np.nan
     seqs = Sequences.from_arrays(arrays, inputs=inputs if u else None)
-    return sys, lg.system(**sys), seqs, arrays, inputs
+    return sys, make_system(**sys), seqs, arrays, inputs
 
 
-def log_prob(system: lg.System, seqs: Sequences) -> np.ndarray:
-    steps = lg.run_filter(system, seqs, store=False).log_prob
+def log_prob(system: System, seqs: Sequences) -> np.ndarray:
+    steps = filtering.run_filter(system, seqs, store=False).log_prob
     return np.add.reduceat(steps, seqs.offsets[:-1])
 
 
@@ -72,7 +74,7 @@ def test_log_prob_is_the_density_of_the_joint_gaussian(n, p, u, missing):
 def test_filter_is_the_reference_twin(seed, n, p, u, cross):
     """Predicted, filtered and next moments and every step's density, against the matrix-form filter."""
     sys, system, seqs, arrays, inputs = draw(seed, (12, 3), n, p, u, missing=0.3, cross=cross)
-    past = lg.run_filter(system, seqs)
+    past = filtering.run_filter(system, seqs)
     twins = [ref.kalman_filter(sys, y, own) for y, own in zip(arrays, inputs, strict=True)]
     for name in ("log_prob", "mean_pred", "cov_pred", "mean_filt", "cov_filt"):
         want = np.concatenate([twin[name] for twin in twins])
@@ -88,7 +90,7 @@ def test_singular_observation_noise_is_no_trouble_while_the_state_moves(seed):
     sys, _, seqs, arrays, _ = draw(seed, (8,), n=4, p=3, cross=False)
     half = np.random.default_rng(seed).standard_normal((3, 1))
     sys["R"] = half @ half.T
-    np.testing.assert_allclose(log_prob(lg.system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
+    np.testing.assert_allclose(log_prob(make_system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -98,7 +100,7 @@ def test_innovations_form_is_the_joint_gaussian_with_missing_entries(seed):
     K = np.random.default_rng(seed).standard_normal((3, 2))
     sys["S"] = K @ sys["R"]
     sys["Q"] = sys["S"] @ K.T
-    np.testing.assert_allclose(log_prob(lg.system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
+    np.testing.assert_allclose(log_prob(make_system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
 
 
 def test_nothing_observed_has_log_prob_zero():
@@ -119,7 +121,7 @@ def test_missing_rows_are_the_same_as_an_observation_without_information():
     }
     dull["D"] = np.zeros((2, 0))
     both = np.hstack([gone, np.where(np.arange(9) == 4, 0.0, np.nan)[:, None]])
-    have = log_prob(lg.system(**dull), Sequences.from_arrays([both]))
+    have = log_prob(make_system(**dull), Sequences.from_arrays([both]))
     np.testing.assert_allclose(
         have + 0.5 * np.log(2 * np.pi), log_prob(system, Sequences.from_arrays([gone])), rtol=1e-12
     )
@@ -163,7 +165,7 @@ def test_duplicate_rows_settle_a_diffuse_start_once():
     """Two sensors of one level: the first absorbs the diffuse part and the second is an ordinary observation."""
     sys = local_level(0.5) | {"C": np.ones((2, 1)), "R": np.diag([1.0, 2.0])}
     y = np.random.default_rng(0).standard_normal((6, 2)) + 3
-    have = log_prob(lg.system(**sys), Sequences.from_arrays([y]))
+    have = log_prob(make_system(**sys), Sequences.from_arrays([y]))
     np.testing.assert_allclose(have, [ref.log_density(sys, y)], rtol=1e-12)
 
 
@@ -179,7 +181,7 @@ def test_partly_diffuse_start():
     sys, _, seqs, arrays, _ = draw(21, (10,), n=3, p=2, missing=0.2)
     half = np.random.default_rng(1).standard_normal((3, 2))
     sys["Pinf"] = half @ half.T
-    np.testing.assert_allclose(log_prob(lg.system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
+    np.testing.assert_allclose(log_prob(make_system(**sys), seqs), [ref.log_density(sys, arrays[0])], rtol=1e-9)
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.1])
@@ -188,7 +190,7 @@ def test_a_diffuse_start_that_decays_before_the_first_observation_stays_diffuse(
     sys = local_level(1.0) | {"A": np.array([[decay]])}
     y = np.full((24, 1), np.nan)
     y[20:, 0] = [1.0, 0.3, -0.2, 0.4]
-    have = log_prob(lg.system(**sys), Sequences.from_arrays([y]))
+    have = log_prob(make_system(**sys), Sequences.from_arrays([y]))
     np.testing.assert_allclose(have, [ref.log_density(sys, y)], rtol=1e-9)
 
 
@@ -202,7 +204,7 @@ def test_smoothed_moments_are_the_conditional_moments_of_the_joint_gaussian(n, p
     """With inputs, intercepts, correlated errors and missing entries; GLS for the diffuse start."""
     for seed in range(4):
         sys, system, seqs, arrays, inputs = draw(seed, (14, 11), n, p, 1, 0.25, diffuse=diffuse)
-        mean, cov = lg.smooth(system, seqs)
+        mean, cov = smoothing.smooth(system, seqs)
         want = [ref.smoothed(sys, y, own) for y, own in zip(arrays, inputs, strict=True)]
         scale = max(float(np.abs(part[1]).max()) for part in want)  # an ill-determined start has large covariances
         np.testing.assert_allclose(mean, np.concatenate([part[0] for part in want]), rtol=1e-7, atol=1e-9 * scale)
@@ -211,8 +213,8 @@ def test_smoothed_moments_are_the_conditional_moments_of_the_joint_gaussian(n, p
 
 def test_smoothing_the_last_step_is_filtering_it():
     _, system, seqs, _, _ = draw(2, (10, 7), missing=0.2)
-    past = lg.run_filter(system, seqs)
-    mean, cov = lg.smooth(system, seqs)
+    past = filtering.run_filter(system, seqs)
+    mean, cov = smoothing.smooth(system, seqs)
     last = seqs.offsets[1:] - 1
     np.testing.assert_allclose(mean[last], past.mean_filt[last], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(cov[last], past.cov_filt[last], rtol=1e-10, atol=1e-12)
@@ -222,7 +224,7 @@ def test_smoothing_the_last_step_is_filtering_it():
 def test_smoothed_covariance_never_exceeds_the_filtered_one(seed, n, p, cross):
     """Loewner order at every step, whatever is missing; both are symmetric and positive semi-definite."""
     _, system, seqs, _, _ = draw(seed, (10, 4), n, p, 0, 0.4, cross=cross)
-    filtered, (_, cov) = lg.run_filter(system, seqs).cov_filt, lg.smooth(system, seqs)
+    filtered, (_, cov) = filtering.run_filter(system, seqs).cov_filt, smoothing.smooth(system, seqs)
     tolerance = 1e-10 * np.abs(filtered).max()
     for before, after in zip(filtered, cov, strict=True):
         assert np.linalg.eigvalsh(before - after)[0] > -tolerance
@@ -241,7 +243,7 @@ def test_smoothing_without_observation_noise(phase):
     sys |= {"m0": np.zeros(n), "P0": np.zeros((n, n)), "Pinf": np.eye(n)}
     y = np.random.default_rng(0).standard_normal((14, 1)).cumsum(axis=0)
     y[[6, 7]] = np.nan
-    mean, cov = lg.smooth(lg.system(**sys), Sequences.from_arrays([y]))
+    mean, cov = smoothing.smooth(make_system(**sys), Sequences.from_arrays([y]))
     want_mean, want_cov = ref.smoothed(sys, y)
     np.testing.assert_allclose(mean, want_mean, atol=1e-9)
     np.testing.assert_allclose(cov, want_cov, atol=1e-9)
@@ -252,7 +254,7 @@ def test_smoothing_with_a_start_that_nothing_identifies_says_so():
     sys |= {"Q": np.eye(2), "m0": np.zeros(2), "P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
     seqs = Sequences.from_arrays([[1.0, 2.0, 4.0], [5.0]], ids=["long", "short"])
     with pytest.raises(NumericalError, match="1 steps of sequence 'short' do not identify its diffuse start"):
-        lg.smooth(lg.system(**sys), seqs)
+        smoothing.smooth(make_system(**sys), seqs)
 
 
 # --- closed forms of the local level model ----------------------------------------------------------------------------
@@ -266,13 +268,16 @@ def test_local_level_steady_state(q, gain, R):
     """K = (−q + √(q² + 4q))/2, filter variance R·K, smoother variance R K/(2 − K), their ratio 1/(2 − K) in the middle."""
     exact = (-q + np.sqrt(q * q + 4 * q)) / 2
     assert abs(exact - gain) < 5e-7
-    system = lg.system(**local_level(q, R))
-    K, F, P, settled = lg.predictor_gain(system)
+    system = make_system(**local_level(q, R))
+    K, F, P, settled = steady.predictor_gain(system)
     assert settled
     np.testing.assert_allclose(K, [[exact]], rtol=1e-12)
     np.testing.assert_allclose(F, P + R, rtol=1e-12)
     seqs = Sequences.from_arrays([np.random.default_rng(0).standard_normal(601)])
-    filtered, smoothed = lg.run_filter(system, seqs).cov_filt[300, 0, 0], lg.smooth(system, seqs)[1][300, 0, 0]
+    filtered, smoothed = (
+        filtering.run_filter(system, seqs).cov_filt[300, 0, 0],
+        smoothing.smooth(system, seqs)[1][300, 0, 0],
+    )
     np.testing.assert_allclose(filtered, R * exact, rtol=1e-10)
     np.testing.assert_allclose(smoothed, R * exact / (2 - exact), rtol=1e-10)
     np.testing.assert_allclose(smoothed / filtered, 1 / (2 - exact), rtol=1e-10)
@@ -284,7 +289,7 @@ def test_local_level_smoother_has_its_kernel(q, gain):
     K = (-q + np.sqrt(q * q + 4 * q)) / 2
     impulse = np.zeros(801)
     impulse[400] = 1.0
-    mean, _ = lg.smooth(lg.system(**local_level(q)), Sequences.from_arrays([impulse]))
+    mean, _ = smoothing.smooth(make_system(**local_level(q)), Sequences.from_arrays([impulse]))
     lags = np.arange(-20, 21)
     np.testing.assert_allclose(mean[400 + lags, 0], K / (2 - K) * (1 - K) ** np.abs(lags), atol=1e-12)
 
@@ -294,7 +299,7 @@ def test_nile():
     from statewise.sequences.datasets import load
 
     sys = local_level(1469.178 / 15098.53, 15098.53)
-    np.testing.assert_allclose(log_prob(lg.system(**sys), load("nile")), [-633.4646], atol=1e-4)
+    np.testing.assert_allclose(log_prob(make_system(**sys), load("nile")), [-633.4646], atol=1e-4)
 
 
 # --- another package --------------------------------------------------------------------------------------------------
@@ -320,7 +325,7 @@ def test_statsmodels_kalman_filter_agrees(diffuse, missing):
             warnings.simplefilter("ignore")  # of the univariate approach, about an output that is not used
             found = peer.smooth()
         np.testing.assert_allclose(log_prob(system, seqs), [found.llf_obs.sum()], rtol=1e-9)
-        mean, cov = lg.smooth(system, seqs)
+        mean, cov = smoothing.smooth(system, seqs)
         np.testing.assert_allclose(mean, found.smoothed_state.T, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(cov, found.smoothed_state_cov.transpose(2, 0, 1), rtol=1e-6, atol=1e-6)
 
@@ -339,13 +344,13 @@ def test_every_gradient_is_the_central_difference(name, missing):
     """
     for seed, (n, p) in enumerate([(1, 1), (3, 2), (2, 3)]):
         sys, system, seqs, _, _ = draw(seed, (7, 1, 4), n, p, 2, missing)
-        value, gradient = lg.log_prob_gradient(system, seqs)
+        value, gradient = smoothing.log_prob_gradient(system, seqs)
         np.testing.assert_allclose(value, log_prob(system, seqs).sum(), rtol=1e-13)
         symmetric = name in ("Q", "R", "P0")
 
         def moved(part, sys=sys, seqs=seqs, symmetric=symmetric):
             part = (part + part.T) / 2 if symmetric else part
-            return float(log_prob(lg.system(**{**sys, name: part}), seqs).sum())
+            return float(log_prob(make_system(**{**sys, name: part}), seqs).sum())
 
         want = ref.differences(moved, sys[name])
         have = getattr(gradient, name)
@@ -355,7 +360,7 @@ def test_every_gradient_is_the_central_difference(name, missing):
 
 def test_gradient_of_a_sequence_without_observations_is_zero():
     _, system, seqs, _, _ = draw(0, (4,), missing=1.1, u=1)
-    value, gradient = lg.log_prob_gradient(system, seqs)
+    value, gradient = smoothing.log_prob_gradient(system, seqs)
     assert value == 0.0
     for name in GRADIENTS:
         assert not getattr(gradient, name).any()
@@ -363,7 +368,7 @@ def test_gradient_of_a_sequence_without_observations_is_zero():
 
 def test_gradient_where_a_likelihood_does_not_exist_is_none():
     sys = local_level(1.0, diffuse=False) | {"C": np.ones((2, 1)), "R": np.zeros((2, 2))}
-    assert lg.log_prob_gradient(lg.system(**sys), Sequences.from_arrays([np.ones((3, 2))])) is None
+    assert smoothing.log_prob_gradient(make_system(**sys), Sequences.from_arrays([np.ones((3, 2))])) is None
 
 
 # --- forecasts and draws ----------------------------------------------------------------------------------------------
@@ -374,7 +379,7 @@ def test_gradient_where_a_likelihood_does_not_exist_is_none():
 def test_forecasts_are_the_conditional_moments_of_the_joint_gaussian(diffuse, u):
     sys, system, seqs, arrays, inputs = draw(4, (12, 9), 3, 2, u, 0.2, diffuse=diffuse)
     future = np.random.default_rng(0).standard_normal((2, 5, u)) if u else None
-    have = lg.forecast(system, seqs, 5, future)
+    have = filtering.forecast(system, seqs, 5, future)
     for i, y in enumerate(arrays):
         own = np.concatenate([inputs[i], future[i]]) if u else None
         mean, cov = ref.forecast(sys, y, 5, own)
@@ -388,27 +393,29 @@ def test_forecast_of_a_state_that_no_observation_settled_is_refused():
     swap = {"A": np.array([[0.0, 1.0], [1.0, 0.0]]), "C": np.array([[1.0, 0.0]]), "Q": np.eye(2), "R": np.eye(1)}
     start = {"m0": np.zeros(2), "P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
     with pytest.raises(InputError, match=r"sequence 'b'.*\(1 steps\).*pass a longer sequence"):
-        lg.forecast(
-            lg.system(**trend, **start), Sequences.from_arrays([[1.0, 2.0, 3.0], [1.0]], ids=["a", "b"]), 1, None
+        filtering.forecast(
+            make_system(**trend, **start), Sequences.from_arrays([[1.0, 2.0, 3.0], [1.0]], ids=["a", "b"]), 1, None
         )
     half = Sequences.from_arrays([[1.0, np.nan, 2.0, np.nan]])
-    np.testing.assert_allclose(lg.forecast(lg.system(**swap, **start), half, 1, None).mean.shape, (1, 1, 1))
+    np.testing.assert_allclose(filtering.forecast(make_system(**swap, **start), half, 1, None).mean.shape, (1, 1, 1))
     with pytest.raises(InputError, match="diffuse start"):
-        lg.forecast(lg.system(**swap, **start), half, 2, None)
+        filtering.forecast(make_system(**swap, **start), half, 2, None)
 
 
 def test_a_diffuse_forecast_is_refused_whatever_the_unit_of_the_sensor():
     """The sensor's unit is 1e-6 of the state's: still nothing is known."""
     sys = local_level(1.0) | {"C": np.array([[1e-6]])}
     with pytest.raises(InputError, match="too few observations"):
-        lg.forecast(lg.system(**sys), Sequences.from_arrays([[np.nan, np.nan]]), 1, None)
+        filtering.forecast(make_system(**sys), Sequences.from_arrays([[np.nan, np.nan]]), 1, None)
 
 
 def test_draws_have_the_moments_of_the_joint_gaussian():
     """4 000 draws of 4 steps: each mean within 5 standard errors, each covariance within 5 of its own."""
     sys, system, _, _, _ = draw(8, (4,), 3, 2, 1)
     count, u = 4000, np.random.default_rng(0).standard_normal((4, 1))
-    y = lg.sample(system, 4, count, np.random.default_rng(1), np.repeat(u[None], count, axis=0)).reshape(count, -1)
+    y = filtering.sample(system, 4, count, np.random.default_rng(1), np.repeat(u[None], count, axis=0)).reshape(
+        count, -1
+    )
     world = ref.joint(sys, 4, u)
     sd = np.sqrt(np.diag(world["yy"]))
     assert np.abs((y.mean(axis=0) - world["mean_y"]) / sd).max() < 5 / np.sqrt(count)
@@ -428,10 +435,10 @@ def test_the_basis_of_the_state_does_not_matter(seed, n, p, diffuse):
     back = np.linalg.inv(T)
     other = sys | {name: T @ sys[name] for name in ("S", "b", "B", "m0")}
     other |= {name: T @ sys[name] @ T.T for name in ("Q", "P0", "Pinf") if name in sys}
-    other = lg.system(**other | {"A": T @ sys["A"] @ back, "C": sys["C"] @ back})
+    other = make_system(**other | {"A": T @ sys["A"] @ back, "C": sys["C"] @ back})
     np.testing.assert_allclose(log_prob(other, seqs), log_prob(system, seqs), rtol=1e-7, atol=1e-7)
     inputs = rng.standard_normal((2, 3, 1))
-    have, want = (lg.forecast(each, seqs, 3, inputs) for each in (other, system))
+    have, want = (filtering.forecast(each, seqs, 3, inputs) for each in (other, system))
     np.testing.assert_allclose(have.mean, want.mean, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(have.variance, want.variance, rtol=1e-6)
 
@@ -440,8 +447,8 @@ def test_the_basis_of_the_state_does_not_matter(seed, n, p, diffuse):
 def test_appending_data_does_not_change_the_past(seed, diffuse):
     """Prefix invariance of densities, predictions and filtered states, bit for bit: the recursion never looks ahead."""
     _, system, seqs, arrays, inputs = draw(seed, (12,), 2, 2, 1, 0.2, diffuse=diffuse)
-    short = lg.run_filter(system, Sequences.from_arrays([arrays[0][:7]], inputs=[inputs[0][:7]]))
-    long = lg.run_filter(system, seqs)
+    short = filtering.run_filter(system, Sequences.from_arrays([arrays[0][:7]], inputs=[inputs[0][:7]]))
+    long = filtering.run_filter(system, seqs)
     for name in ("log_prob", "mean_pred", "cov_pred", "mean_filt", "cov_filt", "diffuse"):
         np.testing.assert_array_equal(getattr(long, name)[:7], getattr(short, name), err_msg=name)
 
@@ -449,10 +456,10 @@ def test_appending_data_does_not_change_the_past(seed, diffuse):
 @pytest.mark.parametrize("diffuse", [False, True])
 def test_a_batch_is_a_loop(diffuse):
     _, system, seqs, _, _ = draw(6, (9, 12, 11, 8), 2, 2, 1, 0.2, diffuse=diffuse)
-    past, (mean, cov) = lg.run_filter(system, seqs), lg.smooth(system, seqs)
+    past, (mean, cov) = filtering.run_filter(system, seqs), smoothing.smooth(system, seqs)
     for i, seq in enumerate(seqs):
         own = slice(seqs.offsets[i], seqs.offsets[i + 1])
-        alone, (alone_mean, alone_cov) = lg.run_filter(system, seq), lg.smooth(system, seq)
+        alone, (alone_mean, alone_cov) = filtering.run_filter(system, seq), smoothing.smooth(system, seq)
         for name in ("log_prob", "mean_pred", "cov_filt"):
             np.testing.assert_array_equal(getattr(past, name)[own], getattr(alone, name))
         np.testing.assert_array_equal(past.mean_next[i], alone.mean_next[0])
@@ -462,7 +469,7 @@ def test_a_batch_is_a_loop(diffuse):
 
 def test_keeping_only_the_likelihood_changes_nothing():
     _, system, seqs, _, _ = draw(9, (9, 4), missing=0.3, diffuse=True)
-    full, lean = lg.run_filter(system, seqs), lg.run_filter(system, seqs, store=False)
+    full, lean = filtering.run_filter(system, seqs), filtering.run_filter(system, seqs, store=False)
     for name in ("log_prob", "mean_next", "cov_next", "diffuse_next"):
         np.testing.assert_array_equal(getattr(full, name), getattr(lean, name))
     assert lean.mean_pred.size == 0
@@ -471,10 +478,10 @@ def test_keeping_only_the_likelihood_changes_nothing():
 def test_nothing_given_is_changed():
     sys, system, seqs, _, _ = draw(10, (9, 4), u=1, diffuse=True)
     kept, values = {name: part.copy() for name, part in sys.items()}, seqs.values.copy()
-    lg.run_filter(system, seqs)
-    lg.smooth(system, seqs)
-    lg.predictor_gain(system)
-    lg.forecast(system, seqs, 2, np.zeros((2, 2, 1)))
+    filtering.run_filter(system, seqs)
+    smoothing.smooth(system, seqs)
+    steady.predictor_gain(system)
+    filtering.forecast(system, seqs, 2, np.zeros((2, 2, 1)))
     for name, part in kept.items():
         np.testing.assert_array_equal(sys[name], part)
     np.testing.assert_array_equal(seqs.values, values)
@@ -484,15 +491,19 @@ def test_nothing_given_is_changed():
 def test_the_number_of_threads_does_not_change_any_number(threads, monkeypatch):
     """50 sequences, long enough to be shared out: bit-equal to one thread, gradients too."""
     rng = np.random.default_rng(0)
-    system = lg.system(**ref.random_system(rng, 6, 2, 1))
+    system = make_system(**ref.random_system(rng, 6, 2, 1))
     lengths = rng.integers(100, 300, 50)
     values, inputs = rng.standard_normal((lengths.sum(), 2)), rng.standard_normal((lengths.sum(), 1))
     seqs = Sequences(values, lengths, inputs=inputs)
     found = {}
     for count in (1, threads):
         monkeypatch.setenv("STATEWISE_THREADS", str(count))
-        _, gradient = lg.log_prob_gradient(system, seqs)
-        found[count] = [lg.run_filter(system, seqs).log_prob, *lg.smooth(system, seqs), *vars(gradient).values()]
+        _, gradient = smoothing.log_prob_gradient(system, seqs)
+        found[count] = [
+            filtering.run_filter(system, seqs).log_prob,
+            *smoothing.smooth(system, seqs),
+            *vars(gradient).values(),
+        ]
     for one, many in zip(*found.values(), strict=True):
         np.testing.assert_array_equal(one, many)
 
@@ -504,9 +515,9 @@ def test_two_exact_copies_of_one_observation_are_refused_with_the_remedy():
     sys = local_level(1.0, diffuse=False) | {"C": np.ones((2, 1)), "R": np.zeros((2, 2))}
     y = np.random.default_rng(0).standard_normal(5)
     with pytest.raises(NumericalError, match="add observation_noise or remove duplicate columns"):
-        lg.run_filter(lg.system(**sys), Sequences.from_arrays([np.stack([y, y], axis=1)]))
+        filtering.run_filter(make_system(**sys), Sequences.from_arrays([np.stack([y, y], axis=1)]))
     with pytest.raises(NumericalError, match="add observation_noise"):
-        lg.smooth(lg.system(**sys), Sequences.from_arrays([np.stack([y, y], axis=1)]))
+        smoothing.smooth(make_system(**sys), Sequences.from_arrays([np.stack([y, y], axis=1)]))
 
 
 def test_stationary_start():
@@ -516,12 +527,12 @@ def test_stationary_start():
     rng = np.random.default_rng(0)
     for n in (1, 2, 6):
         sys = ref.random_system(rng, n, 1, radius=0.999)
-        mean, cov = lg.stationary_start(sys["A"], sys["Q"], sys["b"])
+        mean, cov = stationary_start(sys["A"], sys["Q"], sys["b"])
         np.testing.assert_allclose(cov, solve_discrete_lyapunov(sys["A"], sys["Q"]), rtol=1e-8)
         np.testing.assert_allclose(sys["A"] @ mean + sys["b"], mean, rtol=1e-9, atol=1e-9)
-    assert lg.stationary_start(np.eye(2), np.eye(2)) is None
-    assert lg.stationary_start(np.array([[1.2]]), np.eye(1)) is None
-    mean, cov = lg.stationary_start(np.array([[1 - 1e-9]]), np.eye(1))
+    assert stationary_start(np.eye(2), np.eye(2)) is None
+    assert stationary_start(np.array([[1.2]]), np.eye(1)) is None
+    mean, cov = stationary_start(np.array([[1 - 1e-9]]), np.eye(1))
     np.testing.assert_allclose(cov, 1 / (1 - (1 - 1e-9) ** 2), rtol=1e-6)
 
 
@@ -535,7 +546,7 @@ def test_steady_gain_solves_the_riccati_equation(seed):
     P = solve_discrete_are(sys["A"].T, sys["C"].T, sys["Q"], sys["R"], s=sys["S"])
     F = sys["C"] @ P @ sys["C"].T + sys["R"]
     K = (sys["A"] @ P @ sys["C"].T + sys["S"]) @ np.linalg.inv(F)
-    have = lg.predictor_gain(lg.system(**sys))
+    have = steady.predictor_gain(make_system(**sys))
     assert have[3]
     for one, two in zip(have[:3], (K, F, P), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
@@ -565,15 +576,15 @@ def test_each_column_may_have_its_own_unit(unit):
     1e12 is dollars beside a rate: a threshold relative to the largest entry of a matrix would swallow the rate.
     """
     sys, other, scale = two_units(unit)
-    one, two = lg.system(**sys), lg.system(**other)
-    K, F, P, _ = lg.predictor_gain(one)
-    K2, F2, P2, _ = lg.predictor_gain(two)
+    one, two = make_system(**sys), make_system(**other)
+    K, F, P, _ = steady.predictor_gain(one)
+    K2, F2, P2, _ = steady.predictor_gain(two)
     np.testing.assert_allclose(K2 / scale[:, None] * scale, K, rtol=1e-9)
     np.testing.assert_allclose(F2 / np.outer(scale, scale), F, rtol=1e-9)
     np.testing.assert_allclose(P2 / np.outer(scale, scale), P, rtol=1e-9)
-    np.testing.assert_allclose(lg.memory(two).rate, lg.memory(one).rate, rtol=1e-7)
+    np.testing.assert_allclose(steady.memory(two).rate, steady.memory(one).rate, rtol=1e-7)
     for start, start2 in zip(
-        lg.stationary_start(*map(sys.get, "AQb")), lg.stationary_start(*map(other.get, "AQb")), strict=True
+        stationary_start(*map(sys.get, "AQb")), stationary_start(*map(other.get, "AQb")), strict=True
     ):
         size = scale if start.ndim == 1 else np.outer(scale, scale)
         np.testing.assert_allclose(start2 / size, start, rtol=1e-9)
@@ -581,19 +592,19 @@ def test_each_column_may_have_its_own_unit(unit):
     y[3, 0], y[4, 1], y[7] = np.nan, np.nan, np.nan
     seqs, seqs2 = Sequences.from_arrays([y]), Sequences.from_arrays([y * scale])
     vague = {"P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
-    diffuse, diffuse2 = lg.system(**sys | vague), lg.system(**other | vague | {"Pinf": np.diag(scale**2)})
+    diffuse, diffuse2 = make_system(**sys | vague), make_system(**other | vague | {"Pinf": np.diag(scale**2)})
     jacobian = -np.sum(~np.isnan(y)[:, 1]) * np.log(unit)
     for plain, scaled in ((one, two), (diffuse, diffuse2)):
         np.testing.assert_allclose(log_prob(scaled, seqs2) - jacobian, log_prob(plain, seqs), rtol=1e-10, atol=1e-10)
-        (mean, cov), (mean2, cov2) = lg.smooth(plain, seqs), lg.smooth(scaled, seqs2)
+        (mean, cov), (mean2, cov2) = smoothing.smooth(plain, seqs), smoothing.smooth(scaled, seqs2)
         np.testing.assert_allclose(mean2 / scale, mean, rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(cov2 / np.outer(scale, scale), cov, rtol=1e-8, atol=1e-12)
-        have, want = lg.forecast(scaled, seqs2, 3, None), lg.forecast(plain, seqs, 3, None)
+        have, want = filtering.forecast(scaled, seqs2, 3, None), filtering.forecast(plain, seqs, 3, None)
         np.testing.assert_allclose(have.mean / scale, want.mean, rtol=1e-9)
         np.testing.assert_allclose(have.variance / scale**2, want.variance, rtol=1e-9)
-    drawn = lg.sample(two, 3, 4000, np.random.default_rng(0)) / scale
+    drawn = filtering.sample(two, 3, 4000, np.random.default_rng(0)) / scale
     np.testing.assert_allclose(
-        drawn.std(axis=(0, 1)), lg.sample(one, 3, 4000, np.random.default_rng(0)).std(axis=(0, 1)), rtol=0.1
+        drawn.std(axis=(0, 1)), filtering.sample(one, 3, 4000, np.random.default_rng(0)).std(axis=(0, 1)), rtol=0.1
     )
 
 
@@ -604,10 +615,10 @@ def test_a_diffuse_start_may_have_states_of_different_units():
     sys |= {"P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
     y = np.random.default_rng(0).standard_normal((12, 2)).cumsum(axis=0) * [1.0, 1e12]
     y[5] = np.nan
-    mean, cov = lg.smooth(lg.system(**sys), Sequences.from_arrays([y]))
+    mean, cov = smoothing.smooth(make_system(**sys), Sequences.from_arrays([y]))
     for j in range(2):
         alone = {name: part[j : j + 1] if part.ndim == 1 else part[j : j + 1, j : j + 1] for name, part in sys.items()}
-        want_mean, want_cov = lg.smooth(lg.system(**alone), Sequences.from_arrays([y[:, j]]))
+        want_mean, want_cov = smoothing.smooth(make_system(**alone), Sequences.from_arrays([y[:, j]]))
         np.testing.assert_allclose(mean[:, j], want_mean[:, 0], rtol=1e-9)
         np.testing.assert_allclose(cov[:, j, j], want_cov[:, 0, 0], rtol=1e-9, atol=1e-14 * want_cov.max())
 
@@ -617,19 +628,19 @@ def test_a_diffuse_start_may_have_states_of_different_units():
 
 def test_spectral_radius():
     """A shift has 0, a unit root 1, and a small radius in many dimensions is not taken for a shift."""
-    np.testing.assert_allclose(lg.spectral_radius(np.diag([0.3, -0.7])), 0.7, rtol=1e-14)
-    assert lg.spectral_radius(np.eye(8, k=1)) == 0.0
-    assert lg.spectral_radius(5 * np.eye(12, k=-1)) == 0.0
-    assert lg.spectral_radius(np.array([[1.0, 1.0], [0.0, 1.0]])) == 1.0
-    assert lg.spectral_radius(np.zeros((0, 0))) == 0.0
-    np.testing.assert_allclose(lg.spectral_radius(0.2 * np.eye(20)), 0.2, rtol=1e-12)
-    np.testing.assert_allclose(lg.spectral_radius(np.array([[0.9, 1.0], [0.0, 0.9]])), 0.9, rtol=1e-6)
+    np.testing.assert_allclose(steady.spectral_radius(np.diag([0.3, -0.7])), 0.7, rtol=1e-14)
+    assert steady.spectral_radius(np.eye(8, k=1)) == 0.0
+    assert steady.spectral_radius(5 * np.eye(12, k=-1)) == 0.0
+    assert steady.spectral_radius(np.array([[1.0, 1.0], [0.0, 1.0]])) == 1.0
+    assert steady.spectral_radius(np.zeros((0, 0))) == 0.0
+    np.testing.assert_allclose(steady.spectral_radius(0.2 * np.eye(20)), 0.2, rtol=1e-12)
+    np.testing.assert_allclose(steady.spectral_radius(np.array([[0.9, 1.0], [0.0, 0.9]])), 0.9, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("q", "gain"), Q_AND_GAIN)
 def test_memory_of_the_local_level(q, gain):
     """The predictor forgets like (1 − K)ᵗ; the level itself never."""
-    memory = lg.memory(lg.system(**local_level(q)))
+    memory = steady.memory(make_system(**local_level(q)))
     exact = (-q + np.sqrt(q * q + 4 * q)) / 2
     np.testing.assert_allclose(memory.rate, 1 - exact, rtol=1e-10)
     np.testing.assert_allclose(memory.half_life, np.log(2) / -np.log(1 - exact), rtol=1e-10)

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import kalman as ref
 
-from statewise.inference import linear_gaussian as lg
-from statewise.inference import varma
+from statewise.inference import filtering, steady, varma
 from statewise.inference.varma import VarmaParameters
 from statewise.sequences.sequences import Sequences
 
@@ -35,7 +34,7 @@ def parameters(seed: int, k: int, p: int, q: int, u: int = 0) -> VarmaParameters
 
 
 def log_prob(par: VarmaParameters, seqs: Sequences) -> float:
-    return float(lg.run_filter(varma.innovations_system(par), seqs, store=False).log_prob.sum())
+    return float(filtering.run_filter(varma.innovations_system(par), seqs, store=False).log_prob.sum())
 
 
 # --- the innovations form ---------------------------------------------------------------------------------------------
@@ -72,14 +71,14 @@ def test_arma_11_as_a_recurrent_network():
     """φ = .9, θ = −.4: the recurrent weight is −θ = .4, *not* φ, and the input weight φ + θ = .5; the innovations come back."""
     par = VarmaParameters(np.array([[[0.9]]]), np.array([[[-0.4]]]), np.zeros(1), np.zeros((1, 0)), np.eye(1))
     sys = varma.innovations_system(par)
-    K, F, _, settled = lg.predictor_gain(sys)
+    K, F, _, settled = steady.predictor_gain(sys)
     assert settled
     np.testing.assert_allclose([sys.A[0, 0] - K[0, 0], K[0, 0], F[0, 0]], [0.4, 0.5, 1.0], rtol=1e-12)
     e = np.random.default_rng(0).standard_normal(300)
     y = np.zeros(300)
     for t in range(300):
         y[t] = e[t] + (0.9 * y[t - 1] - 0.4 * e[t - 1] if t else 0.0)
-    predictions = lg.run_filter(sys, Sequences.from_arrays([y])).mean_pred[:, 0]
+    predictions = filtering.run_filter(sys, Sequences.from_arrays([y])).mean_pred[:, 0]
     np.testing.assert_allclose((y - predictions)[60:], e[60:], atol=1e-12)  # .4^60 is below rounding
     np.testing.assert_allclose((y - predictions)[60:], ref.arma_innovations(y, 0.9, -0.4)[60:], atol=1e-12)
 
@@ -179,9 +178,9 @@ def test_reflection_keeps_the_process(p, q, k):
         old, new = (ref.varma_autocovariances(each.ar, each.ma, each.cov, 4, 800) for each in (wild, same))
         np.testing.assert_allclose(new, old, rtol=1e-7, atol=1e-7 * np.abs(old[0]).max())
         np.testing.assert_array_equal(same.ar, par.ar)
-        K, _, _, _ = lg.predictor_gain(varma.innovations_system(same))
+        K, _, _, _ = steady.predictor_gain(varma.innovations_system(same))
         sys = varma.innovations_system(same)
-        assert lg.spectral_radius(sys.A - K @ sys.C) <= 1
+        assert steady.spectral_radius(sys.A - K @ sys.C) <= 1
         companion = np.eye(k * q, k=-k)
         companion[:k] = -np.hstack(list(same.ma))
         assert np.abs(np.linalg.eigvals(companion)).max() < 1 + 1e-7
@@ -204,7 +203,7 @@ def test_hannan_rissanen_is_consistent(p, q):
     """20 000 steps: each coefficient within 6 of its asymptotic standard errors' size, 1/√T times a small number."""
     par = parameters(4, 2, p, q)
     sys = varma.innovations_system(par)
-    y = lg.sample(sys, 20_000, 1, np.random.default_rng(0))[0]
+    y = filtering.sample(sys, 20_000, 1, np.random.default_rng(0))[0]
     found = varma.start_parameters(Sequences.from_arrays([y]), p, q, "c")
     for have, want in ((found.ar, par.ar), (found.ma, par.ma), (found.cov, par.cov)):
         np.testing.assert_allclose(have, want, atol=0.08)

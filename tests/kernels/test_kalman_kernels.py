@@ -17,7 +17,9 @@ import pytest
 from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 from tests.reference import kalman as ref
 
-from statewise.inference import linear_gaussian as lg
+from statewise.inference import filtering, smoothing, steady
+from statewise.inference.system import stationary_start
+from statewise.inference.system import system as make_system
 from statewise.kernels import kalman, smoother
 from statewise.sequences.sequences import Sequences
 
@@ -238,13 +240,13 @@ def all_numbers() -> list[list[float]]:
     values = rng.standard_normal((7, 2))
     values[[1, 2, 2], [0, 0, 1]] = np.nan
     seqs = Sequences(values, [4, 3])
-    known, diffuse = lg.system(**sys), lg.system(**{**sys, "P0": np.zeros((2, 2)), "Pinf": np.eye(2)})
-    value, gradient = lg.log_prob_gradient(known, seqs)
-    parts = [value, *vars(gradient).values(), *lg.smooth(known, seqs), *lg.smooth(diffuse, seqs)]
+    known, diffuse = make_system(**sys), make_system(**{**sys, "P0": np.zeros((2, 2)), "Pinf": np.eye(2)})
+    value, gradient = smoothing.log_prob_gradient(known, seqs)
+    parts = [value, *vars(gradient).values(), *smoothing.smooth(known, seqs), *smoothing.smooth(diffuse, seqs)]
     parts += [
-        lg.run_filter(diffuse, seqs).log_prob,
-        lg.stationary_start(sys["A"], sys["Q"])[1],
-        lg.predictor_gain(known)[0],
+        filtering.run_filter(diffuse, seqs).log_prob,
+        stationary_start(sys["A"], sys["Q"])[1],
+        steady.predictor_gain(known)[0],
     ]
     return [np.asarray(part).ravel().tolist() for part in parts]
 

@@ -9,7 +9,7 @@ from tests.reference import kalman as ref
 
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError, UnsupportedError
-from statewise.inference.linear_gaussian import Gradient, log_prob_gradient
+from statewise.inference.smoothing import Gradient, log_prob_gradient
 from statewise.models.linear_rnn import LinearRNN
 from statewise.nn.linear_rnn import LinearRNNModule
 

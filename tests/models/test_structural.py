@@ -15,7 +15,7 @@ from tests.reference import kalman as ref
 import statewise as sw
 from statewise._core.errors import InputError, NotFittedError
 from statewise._core.outcome import Outcome
-from statewise.inference.linear_gaussian import run_filter
+from statewise.inference.filtering import run_filter
 from statewise.inference.structural import component_names, structural_system
 
 KINDS = {

@@ -11,7 +11,8 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
 from statewise._core.outcome import Outcome
-from statewise.inference.linear_gaussian import System, predictor_gain, settle
+from statewise.inference.steady import predictor_gain, settle
+from statewise.inference.system import System
 from statewise.models.linear_rnn import LinearRNN
 from statewise.models.state_space import StateSpace
 

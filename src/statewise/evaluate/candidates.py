@@ -13,6 +13,9 @@ from statewise.sequences.sequences import Sequences
 NAMES = ("varma", "structural", "hmm", "gru", "lstm", "rnn")
 DEFAULT = ("varma", "structural", "hmm", "gru")
 _MAX_ORDER = 12
+_MOST_COLUMNS = (
+    6  # for the default VARMA(2, 1): with more its 3 k² coefficients take minutes at every origin, and AIC rejects them
+)
 
 
 def candidates(past: Sequences, season: int | None = None, names: Sequence[str] | None = None) -> list[Density]:
@@ -21,7 +24,8 @@ def candidates(past: Sequences, season: int | None = None, names: Sequence[str] 
     Args:
         past: the sequences *before the first origin* of the backtest: orders are chosen from them, so later steps must not be there.
         season: steps in a season; default the sequences' own.
-        names: any of 'varma' (an autoregression whose order AIC chooses, and VARMA(2, 1)), 'structural', 'hmm', 'gru', 'lstm', 'rnn'.
+        names: any of 'varma' (an autoregression whose order AIC chooses and, up to six columns, VARMA(2, 1)),
+            'structural', 'hmm', 'gru', 'lstm', 'rnn'.
     """
     rule = checks.Choice(NAMES)
     chosen = [rule.check("models", name) for name in (DEFAULT if names is None else names)]
@@ -33,7 +37,8 @@ def _models(name: str, past: Sequences, season: int | None) -> list[Density]:
     if name == "varma":
         from statewise.models.varma import VARMA
 
-        return [VARMA(p=autoregressive_order(past)), VARMA(p=2, q=1)]
+        mixed = [VARMA(p=2, q=1)] if past.dim <= _MOST_COLUMNS else []
+        return [VARMA(p=autoregressive_order(past)), *mixed]
     if name == "structural":
         from statewise.models.structural import Structural
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from statewise.inference.linear_gaussian import System, system
+from statewise.inference.system import System, system
 
 
 def component_names(level: bool, trend: bool, seasonal: int | None) -> list[str]:

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statewise.inference.linear_gaussian import (
-    Gradient,
-    System,
-    log_prob_gradient,
-    predictor_gain,
-    stationary_start,
-    system,
-)
+from statewise.inference.smoothing import Gradient, log_prob_gradient
+from statewise.inference.steady import predictor_gain
+from statewise.inference.system import System, stationary_start, system
 from statewise.sequences.sequences import Sequences
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.seed import generator
-from statewise.inference import linear_gaussian as inference
-from statewise.inference.linear_gaussian import System
+from statewise.inference import filtering, smoothing, steady
+from statewise.inference.system import System
 from statewise.models.base import Density, HasGaussianStates
 from statewise.results.fit import Memory
 from statewise.results.forecast import Forecast
@@ -47,7 +47,7 @@ class LinearGaussian(Density, HasGaussianStates):
         self._system = None
 
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
-        return inference.run_filter(self.system, seqs, store=False).log_prob
+        return filtering.run_filter(self.system, seqs, store=False).log_prob
 
     def predict(self, data: Any) -> Predicted:
         """One-step-ahead means, variances and standardised residuals, from the Kalman filter.
@@ -55,8 +55,8 @@ class LinearGaussian(Density, HasGaussianStates):
         While a diffuse start is not settled there is no prediction: the mean and the residual are NaN and the variance is inf.
         """
         seqs = self._receive(data)
-        past = inference.run_filter(self.system, seqs)
-        mean, var = inference.observation_moments(self.system, past.mean_pred, past.cov_pred, seqs.inputs)
+        past = filtering.run_filter(self.system, seqs)
+        mean, var = filtering.observation_moments(self.system, past.mean_pred, past.cov_pred, seqs.inputs)
         return Predicted.gaussian(seqs, np.where(past.diffuse, np.nan, mean), np.where(past.diffuse, np.inf, var))
 
     def filter(self, data: Any) -> GaussianStates:
@@ -65,7 +65,7 @@ class LinearGaussian(Density, HasGaussianStates):
         A state that a diffuse start has not settled yet has mean NaN, variance inf and covariances NaN.
         """
         seqs = self._receive(data)
-        past = inference.run_filter(self.system, seqs)
+        past = filtering.run_filter(self.system, seqs)
         unknown = past.diffuse_filt
         cov = np.where(unknown[:, :, None] | unknown[:, None, :], np.nan, past.cov_filt)
         states = np.arange(self.system.n)
@@ -75,7 +75,7 @@ class LinearGaussian(Density, HasGaussianStates):
     def smooth(self, data: Any) -> GaussianStates:
         """Mean and covariance of x[t] given the whole sequence."""
         seqs = self._receive(data)
-        mean, cov = inference.smooth(self.system, seqs)
+        mean, cov = smoothing.smooth(self.system, seqs)
         return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times)
 
     def forecast(
@@ -93,19 +93,19 @@ class LinearGaussian(Density, HasGaussianStates):
         seqs = self._receive(data)
         steps = checks.Integer(1).check("steps", steps)
         future = self._future_inputs(inputs, len(seqs), steps)
-        marginals = inference.forecast(self.system, seqs, steps, future)
+        marginals = filtering.forecast(self.system, seqs, steps, future)
         return Forecast(marginals, checks.levels(level), seqs.ids, seqs.columns, future_times(seqs, steps))
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps; a fitted model with a diffuse start begins where its first training sequence ended."""
         length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
         given = self._future_inputs(inputs, count, length)
-        y = inference.sample(self.system, length, count, generator(seed), given)
+        y = filtering.sample(self.system, length, count, generator(seed), given)
         return self._drawn(y, given)
 
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""
-        return inference.memory(self.system)
+        return steady.memory(self.system)
 
 
 def refuse_dependence(cov: np.ndarray, columns: tuple[str, ...]) -> None:

@@ -10,7 +10,8 @@ import torch
 from statewise._core import checks
 from statewise._core.errors import InputError, UnsupportedError
 from statewise._core.seed import generator
-from statewise.inference.linear_gaussian import System, closed_loop_memory
+from statewise.inference.steady import closed_loop_memory
+from statewise.inference.system import System
 from statewise.models.base import Density
 from statewise.nn.linear_rnn import LinearRNNModule
 from statewise.results.fit import Memory

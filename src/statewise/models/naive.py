@@ -10,7 +10,8 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
-from statewise.inference.linear_gaussian import System, run_filter, system
+from statewise.inference.filtering import run_filter
+from statewise.inference.system import System, system
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
 from statewise.results.fit import FitResult

@@ -8,7 +8,7 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.inference.linear_gaussian import System, stationary_start
+from statewise.inference.system import System, stationary_start
 from statewise.models.linear_gaussian import LinearGaussian
 
 _MATRIX = checks.Array(2)

@@ -11,8 +11,9 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.fitting.mle import Maximum, maximise, with_differences
-from statewise.inference.linear_gaussian import System, filter_status, run_filter
+from statewise.inference.filtering import filter_status, run_filter
 from statewise.inference.structural import component_names, structural_system
+from statewise.inference.system import System
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
 from statewise.results.fit import FitResult

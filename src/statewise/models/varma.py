@@ -12,7 +12,7 @@ from statewise._core.errors import InputError
 from statewise._core.seed import generator
 from statewise.fitting.mle import Maximum, maximise
 from statewise.inference import varma as algebra
-from statewise.inference.linear_gaussian import System
+from statewise.inference.system import System
 from statewise.inference.varma import VarmaParameters
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence

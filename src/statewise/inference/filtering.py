@@ -1,0 +1,135 @@
+"""The Kalman filter of every sequence, and its forecasts and simulations: functions of (system, sequences)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from statewise._core.errors import InputError
+from statewise._core.outcome import Outcome
+from statewise.inference.system import System, square_root, without_offsets
+from statewise.kernels import kalman
+from statewise.kernels._threads import over_sequences
+from statewise.results.marginals import GaussianMarginals
+from statewise.sequences.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """What one pass of the filter leaves, packed over rows; `*_next` is the prediction after the last step of each sequence.
+
+    `diffuse_next` (N, n, d) is a factor of its diffuse covariance, zero where the start is settled, and `reach_next` the size of the terms
+    that it is the remainder of (see `statewise.kernels.kalman`).
+    """
+
+    log_prob: np.ndarray
+    mean_pred: np.ndarray
+    cov_pred: np.ndarray
+    mean_filt: np.ndarray
+    cov_filt: np.ndarray
+    diffuse: np.ndarray
+    diffuse_filt: np.ndarray
+    mean_next: np.ndarray
+    cov_next: np.ndarray
+    diffuse_next: np.ndarray
+    reach_next: np.ndarray
+
+
+def run_filter(sys: System, seqs: Sequences, store: bool = True) -> Filtering:
+    """Kalman filter of every sequence. ``store=False`` keeps only the log-likelihoods and the last prediction, in O(n²) memory.
+
+    Raises:
+        NumericalError: an observation had no variance at all given the past (`Outcome.NOT_POSITIVE_DEFINITE`).
+    """
+    result, status = filter_status(sys, seqs, store)
+    if status.any():
+        Outcome.NOT_POSITIVE_DEFINITE.check()
+    return result
+
+
+def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering, np.ndarray]:
+    """As `run_filter`, but with the status of each sequence in place of an exception (2: degenerate)."""
+    rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
+    kept = rows if store else 0
+    log_prob, status = np.empty(rows), np.zeros(count, np.int64)
+    mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
+    mean_filt, cov_filt = np.empty((kept, n)), np.empty((kept, n, n))
+    diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
+    W = square_root(sys.Pinf)
+    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
+    y, offset = without_offsets(sys, seqs)
+    offsets = seqs.offsets
+
+    def work(first: int, last: int) -> None:
+        kalman.filter_packed(
+            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
+            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
+        )  # fmt: skip
+
+    over_sequences(work, offsets, n * n)
+    filtering = Filtering(
+        log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, m, P, diffuse_next, reach
+    )
+    return filtering, status
+
+
+def observation_moments(
+    sys: System, mean: np.ndarray, cov: np.ndarray, inputs: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means (…, p) and variances (…, p) of y given the state's mean (…, n) and covariance (…, n, n)."""
+    y_mean = mean @ sys.C.T + sys.d
+    if inputs is not None and sys.D.shape[1]:
+        y_mean = y_mean + inputs @ sys.D.T
+    y_var = np.einsum("pi,...ij,pj->...p", sys.C, cov, sys.C) + np.diag(sys.R)
+    return y_mean, y_var
+
+
+def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None) -> GaussianMarginals:
+    """Predictive means and variances (N, steps, p) after the end of each sequence; `inputs` is (N, steps, u) or None.
+
+    Raises:
+        InputError: a sequence is too short to settle a diffuse start, so that its forecast has no variance.
+    """
+    past = run_filter(sys, seqs, store=False)
+    m, P, W, reach = past.mean_next, past.cov_next, past.diffuse_next, past.reach_next
+    mean, var = np.empty((len(seqs), steps, sys.p)), np.empty((len(seqs), steps, sys.p))
+    for h in range(steps):
+        _refuse_diffuse(sys, seqs, W, reach)
+        u = None if inputs is None else inputs[:, h]
+        mean[:, h], var[:, h] = observation_moments(sys, m, P, u)
+        m = m @ sys.A.T + sys.b
+        if u is not None and sys.B.shape[1]:
+            m = m + u @ sys.B.T
+        P = sys.A @ P @ sys.A.T + sys.Q
+        W, reach = sys.A @ W, sys.A @ reach
+    return GaussianMarginals(mean, var)
+
+
+def _refuse_diffuse(sys: System, seqs: Sequences, W: np.ndarray, reach: np.ndarray) -> None:
+    """Raise if an observation that is predicted with the diffuse factors W (N, n, d) has infinite variance."""
+    part = np.linalg.norm(sys.C @ W, axis=-1)
+    unsettled = (part > kalman.DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
+    if unsettled.any():
+        first = int(np.argmax(unsettled))
+        raise InputError(
+            f"sequence {seqs.ids[first]!r} has too few observations ({seqs.lengths[first]} steps) to settle the diffuse start of {sys.n} "
+            "states; pass a longer sequence, or a model with a known start"
+        )
+
+
+def sample(
+    sys: System, length: int, count: int, rng: np.random.Generator, inputs: np.ndarray | None = None
+) -> np.ndarray:
+    """(count, length, p) draws from the model, started from N(m0, P0); `inputs` is (count, length, u) or None."""
+    noise = np.block([[sys.Q, sys.S], [sys.S.T, sys.R]])
+    root = square_root(noise)
+    start = square_root(sys.P0)
+    x = sys.m0 + rng.standard_normal((count, start.shape[1])) @ start.T
+    y = np.empty((count, length, sys.p))
+    for t in range(length):
+        e = rng.standard_normal((count, root.shape[1])) @ root.T
+        u = None if inputs is None else inputs[:, t]
+        y[:, t] = x @ sys.C.T + sys.d + e[:, sys.n :] + (0 if u is None else u @ sys.D.T)
+        x = x @ sys.A.T + sys.b + e[:, : sys.n] + (0 if u is None else u @ sys.B.T)
+    return y

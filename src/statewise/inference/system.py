@@ -1,0 +1,115 @@
+"""The linear-Gaussian state-space model in letters.
+
+The table of words (public) and letters (here) is in DESIGN: transition A, observation C, state_noise Q, observation_noise R,
+noise_cross S, state_intercept b, observation_intercept d, input_to_state B, input_to_observation D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from statewise.kernels import kalman
+from statewise.sequences.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class System:
+    """x[t+1] = A x[t] + B u[t] + b + w[t],  y[t] = C x[t] + D u[t] + d + v[t],  Cov(w, v) = [[Q, S], [S', R]].
+
+    x[1] ~ N(m0, P0 + κ Pinf), κ → ∞: Pinf is zero unless the start is diffuse. Shapes: A (n, n), C (p, n), Q (n, n), R (p, p),
+    S (n, p), b (n,), d (p,), B (n, u), D (p, u), m0 (n,), P0 and Pinf (n, n).
+    """
+
+    A: np.ndarray
+    C: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    S: np.ndarray
+    b: np.ndarray
+    d: np.ndarray
+    B: np.ndarray
+    D: np.ndarray
+    m0: np.ndarray
+    P0: np.ndarray
+    Pinf: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return self.A.shape[0]
+
+    @property
+    def p(self) -> int:
+        return self.C.shape[0]
+
+
+def system(
+    A: np.ndarray,
+    C: np.ndarray,
+    Q: np.ndarray,
+    R: np.ndarray,
+    m0: np.ndarray,
+    P0: np.ndarray,
+    *,
+    Pinf: np.ndarray | None = None,
+    S: np.ndarray | None = None,
+    b: np.ndarray | None = None,
+    d: np.ndarray | None = None,
+    B: np.ndarray | None = None,
+    D: np.ndarray | None = None,
+) -> System:
+    """A `System` with zeros for what is not given."""
+    n, p = A.shape[0], C.shape[0]
+    u = next((M.shape[1] for M in (B, D) if M is not None), 0)
+    return System(
+        A,
+        C,
+        Q,
+        R,
+        np.zeros((n, p)) if S is None else S,
+        np.zeros(n) if b is None else b,
+        np.zeros(p) if d is None else d,
+        np.zeros((n, u)) if B is None else B,
+        np.zeros((p, u)) if D is None else D,
+        m0,
+        P0,
+        np.zeros((n, n)) if Pinf is None else Pinf,
+    )
+
+
+def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean (I − A)⁻¹ b and covariance P = A P A' + Q of the stationary law; None if A has a root on or outside the unit circle."""
+    n = A.shape[0]
+    if n and np.abs(np.linalg.eigvals(A)).max() >= 1.0:
+        return None
+    P, power, work, step = np.empty((4, n, n))
+    if not kalman.stationary_covariance(np.ascontiguousarray(A), np.ascontiguousarray(Q), P, power, work, step):
+        return None
+    mean = np.zeros(n) if b is None else np.linalg.solve(np.eye(n) - A, b)
+    return mean, P
+
+
+def without_offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Observations less D u + d, and the state offsets B u + b as (rows, n) or (1, n)."""
+    y, offset = seqs.values, sys.b[None]
+    if sys.d.any():
+        y = y - sys.d
+    if seqs.inputs is not None and sys.D.shape[1]:
+        y = y - seqs.inputs @ sys.D.T
+    if seqs.inputs is not None and sys.B.shape[1] and sys.B.any():
+        offset = seqs.inputs @ sys.B.T + sys.b
+    y = y.view()
+    y.setflags(write=False)  # always: numba compiles a kernel anew for writable arrays
+    return y, offset
+
+
+def square_root(cov: np.ndarray) -> np.ndarray:
+    """(n, k) factor F with F F' = cov, for a positive semi-definite matrix whose correlation matrix has rank k."""
+    if not cov.size:
+        return np.zeros_like(cov)
+    units = np.sqrt(np.diag(cov))
+    units = np.where(units > 0, units, 1.0)
+    values, vectors = np.linalg.eigh(cov / units[:, None] / units)
+    kept = values > 1e-14 * max(values[-1], 0.0)
+    return np.ascontiguousarray(units[:, None] * vectors[:, kept] * np.sqrt(values[kept]))
