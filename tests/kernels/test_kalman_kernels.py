@@ -51,11 +51,12 @@ def forward(sys, y, offsets, first=0, last=3, store=True):
         "diffuse": np.zeros((kept, p), np.bool_),
         "diffuse_filt": np.zeros((kept, n), np.bool_),
         "status": np.full(count, -1),
+        "steady_from": np.full(count, -1),
     }
     kalman.filter_packed(
         first, last, y - sys["d"], offsets, sys["b"][None], sys["A"], sys["C"], sys["Q"], sys["R"], sys["S"],
         out["m"], out["P"], out["W"], out["reach"], out["log_prob"], store, out["mean_pred"], out["cov_pred"],
-        out["mean_filt"], out["cov_filt"], out["diffuse"], out["diffuse_filt"], out["status"],
+        out["mean_filt"], out["cov_filt"], out["diffuse"], out["diffuse_filt"], out["status"], True, out["steady_from"],
     )  # fmt: skip
     return out
 
@@ -131,7 +132,7 @@ def test_the_diffuse_factor_loses_one_column_for_each_entry_that_tells_something
         none = np.empty((0, 4)), np.empty((0, 4, 4))
         kalman.filter_packed(
             0, 1, y, np.array([0, steps]), np.zeros((1, 4)), A, sys["C"], sys["Q"], sys["R"], sys["S"], m, P, W, reach,
-            np.empty(steps), False, *none, *none, np.zeros((0, 1), np.bool_), np.zeros((0, 4), np.bool_), status,
+            np.empty(steps), False, *none, *none, np.zeros((0, 1), np.bool_), np.zeros((0, 4), np.bool_), status, True, np.full(1, -1),
         )  # fmt: skip
         if steps <= 4:
             Pinf = A @ (Pinf - np.outer(Pinf @ c, Pinf @ c) / (c @ Pinf @ c)) @ A.T

@@ -12,6 +12,7 @@ from scipy.optimize import OptimizeResult, minimize
 from statewise._core.outcome import Outcome
 
 _INFEASIBLE = 1e3  # per step; far above any log-likelihood per step of standardised data, and finite so that a line search can back away
+_SCREENED = 4  # iterations after which starts are compared
 _FLAT = 1e-4  # gradient per step and parameter below which a stuck line search stands at an optimum
 
 
@@ -25,13 +26,20 @@ class Maximum:
     trace: np.ndarray
     gradient_norm: float
     others: tuple[float, ...] = ()
+    curvature: np.ndarray | None = None  # the search's estimate of the inverse Hessian per step
 
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray] | None]
 
 
 def maximise(
-    objective: Objective, starts: Sequence[np.ndarray], steps: int, max_iter: int = 500, tol: float = 1e-6
+    objective: Objective,
+    starts: Sequence[np.ndarray],
+    steps: int,
+    max_iter: int = 500,
+    tol: float = 1e-6,
+    covariance: Callable[[np.ndarray], np.ndarray] | None = None,
+    kept: int | None = None,
 ) -> Maximum:
     """The best local maximum reached from the given starts by BFGS.
 
@@ -41,10 +49,35 @@ def maximise(
         steps: steps in the data: the search works on the objective per step, so that `tol` does not depend on the data's length.
         max_iter: iterations of each search.
         tol: largest entry of the gradient per step at which a search has converged.
+        covariance: the estimate's approximate covariance near a start; its inverse is the curvature that the search starts with.
+        kept: if given, all starts are followed for a few iterations only, and this many, the best of them, to the end.
     """
-    found = [_search(objective, start, steps, max_iter, tol) for start in starts]
+    if kept is None or len(starts) <= kept:
+        found = [
+            _search(objective, start, steps, max_iter, tol, _curvature(covariance, start, steps)) for start in starts
+        ]
+    else:
+        first = min(_SCREENED, max_iter)
+        tried = [_search(objective, start, steps, first, tol, _curvature(covariance, start, steps)) for start in starts]
+        tried.sort(key=lambda m: -m.log_prob)
+        found = [_go_on(objective, each, steps, max_iter, tol) for each in tried[:kept]]
+        found += [each for each in tried[kept:] if each.outcome.ok]
     best = max(found, key=lambda m: m.log_prob)
     return replace(best, others=tuple(m.log_prob for m in found))
+
+
+def _curvature(
+    covariance: Callable[[np.ndarray], np.ndarray] | None, start: np.ndarray, steps: int
+) -> np.ndarray | None:
+    return None if covariance is None else steps * covariance(start)
+
+
+def _go_on(objective: Objective, begun: Maximum, steps: int, max_iter: int, tol: float) -> Maximum:
+    left = max_iter - len(begun.trace)
+    if begun.outcome is not Outcome.MAX_ITER or left < 1:
+        return begun
+    found = _search(objective, begun.point, steps, left, tol, begun.curvature)
+    return replace(found, trace=np.concatenate([begun.trace, found.trace]))
 
 
 def with_differences(value: Callable[[np.ndarray], float], step: float = 1e-5) -> Objective:
@@ -70,7 +103,14 @@ def with_differences(value: Callable[[np.ndarray], float], step: float = 1e-5) -
     return objective
 
 
-def _search(objective: Objective, start: np.ndarray, steps: int, max_iter: int, tol: float) -> Maximum:
+def _search(
+    objective: Objective,
+    start: np.ndarray,
+    steps: int,
+    max_iter: int,
+    tol: float,
+    curvature: np.ndarray | None = None,
+) -> Maximum:
     if not start.size:
         found = objective(start)
         value = -np.inf if found is None else found[0]
@@ -89,7 +129,12 @@ def _search(objective: Objective, start: np.ndarray, steps: int, max_iter: int, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         found = minimize(
-            loss, start, method="BFGS", jac=True, callback=record, options={"maxiter": max_iter, "gtol": tol}
+            loss,
+            start,
+            method="BFGS",
+            jac=True,
+            callback=record,
+            options={"maxiter": max_iter, "gtol": tol, "hess_inv0": curvature},
         )
     gradient = float(np.abs(found.jac).max())
     if not found.fun < _INFEASIBLE:
@@ -99,4 +144,5 @@ def _search(objective: Objective, start: np.ndarray, steps: int, max_iter: int, 
     else:
         outcome = Outcome.MAX_ITER if found.status == 1 else Outcome.LINE_SEARCH
     value = -steps * float(found.fun)
-    return Maximum(found.x, value, outcome, np.array(trace or [value]), gradient)
+    inverse = (found.hess_inv + found.hess_inv.T) / 2
+    return Maximum(found.x, value, outcome, np.array(trace or [value]), gradient, curvature=inverse)

@@ -20,7 +20,8 @@ class Filtering:
     """What one pass of the filter leaves, packed over rows; `*_next` is the prediction after the last step of each sequence.
 
     `diffuse_next` (N, n, d) is a factor of its diffuse covariance, zero where the start is settled, and `reach_next` the size of the terms
-    that it is the remainder of (see `statewise.kernels.kalman`).
+    that it is the remainder of (see `statewise.kernels.kalman`). `steady_from` (N,) is the step of each sequence from which `cov_pred` and
+    `cov_filt` are constant to its end; its length where they do not settle.
     """
 
     log_prob: np.ndarray
@@ -34,25 +35,28 @@ class Filtering:
     cov_next: np.ndarray
     diffuse_next: np.ndarray
     reach_next: np.ndarray
+    steady_from: np.ndarray
 
 
-def run_filter(sys: System, seqs: Sequences, store: bool = True) -> Filtering:
+def run_filter(sys: System, seqs: Sequences, store: bool = True, settle: bool = True) -> Filtering:
     """Kalman filter of every sequence. ``store=False`` keeps only the log-likelihoods and the last prediction, in O(n²) memory.
+
+    With `settle`, a covariance that has come within about 1e-11 of its steady state is held there while rows are complete.
 
     Raises:
         NumericalError: an observation had no variance at all given the past (`Outcome.NOT_POSITIVE_DEFINITE`).
     """
-    result, status = filter_status(sys, seqs, store)
+    result, status = filter_status(sys, seqs, store, settle)
     if status.any():
         Outcome.NOT_POSITIVE_DEFINITE.check()
     return result
 
 
-def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering, np.ndarray]:
+def filter_status(sys: System, seqs: Sequences, store: bool, settle: bool = True) -> tuple[Filtering, np.ndarray]:
     """As `run_filter`, but with the status of each sequence in place of an exception (2: degenerate)."""
     rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
     kept = rows if store else 0
-    log_prob, status = np.empty(rows), np.zeros(count, np.int64)
+    log_prob, status, steady_from = np.empty(rows), np.zeros(count, np.int64), np.zeros(count, np.int64)
     mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
     mean_filt, cov_filt = np.empty((kept, n)), np.empty((kept, n, n))
     diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
@@ -65,11 +69,23 @@ def filter_status(sys: System, seqs: Sequences, store: bool) -> tuple[Filtering,
         kalman.filter_packed(
             first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
             log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
+            settle, steady_from,
         )  # fmt: skip
 
     over_sequences(work, offsets, n * n)
     filtering = Filtering(
-        log_prob, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, m, P, diffuse_next, reach
+        log_prob,
+        mean_pred,
+        cov_pred,
+        mean_filt,
+        cov_filt,
+        diffuse,
+        diffuse_filt,
+        m,
+        P,
+        diffuse_next,
+        reach,
+        steady_from,
     )
     return filtering, status
 

@@ -1,4 +1,8 @@
-"""The backward pass over every sequence: smoothed states, and the exact gradient of the log-likelihood."""
+"""The backward pass over every sequence: smoothed states and noise, and the exact gradient of the log-likelihood.
+
+A diffuse start x[1] = m0 + W δ + … is handled by generalised least squares: the response of the predictions to δ gives its score and information, and with
+them δ̂ and its covariance Δ (de Jong, Annals of Statistics 19 (1991)); see `statewise.kernels.smoother`.
+"""
 
 from __future__ import annotations
 
@@ -31,22 +35,102 @@ class Gradient:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Moments of the noise given all observations: state_mean (rows, n) of w, observation_mean (rows, p) of v, and cov (rows, n + p, n + p) of (w, v)."""
+
+    state_mean: np.ndarray
+    observation_mean: np.ndarray
+    cov: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """Predictions at δ̂ given δ, `response` (rows, n, d) to δ times a root of Δ, and the log-likelihood of each sequence."""
+
+    mean: np.ndarray
+    cov: np.ndarray
+    response: np.ndarray
+    log_prob: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Backward:
     mean: np.ndarray
     cov: np.ndarray
+    lag_cov: np.ndarray
     r: np.ndarray
     N: np.ndarray
     sums: list[np.ndarray]
     errors: np.ndarray
-    status: np.ndarray
+    shocks: np.ndarray
+    information: np.ndarray
+    failed: bool
 
 
-def _backward(sys: System, seqs: Sequences, past: Filtering, states: bool, gradient: bool) -> _Backward:
+def _forward(sys: System, seqs: Sequences) -> _Forward | None:
+    """None where an innovation covariance is singular.
+
+    Raises:
+        NumericalError: a sequence does not identify the diffuse start.
+    """
+    known = replace(sys, Pinf=np.zeros_like(sys.Pinf))
+    past, status = filter_status(known, seqs, store=True)
+    totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
+    if not sys.Pinf.any():
+        return None if status.any() else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals)
+    W = square_root(sys.Pinf)
+    if status.any():
+        # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
+        known = replace(known, P0=known.P0 + (W * _natural_sizes(known, W)) @ W.T)
+        past, status = filter_status(known, seqs, store=True)
+        if status.any():
+            return None
+        totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
+    return _with_diffuse(known, seqs, past, W, totals)
+
+
+def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, totals: np.ndarray) -> _Forward | None:
+    count, d = len(seqs), W.shape[1]
+    response, score, information = np.zeros((seqs.rows, sys.n, d)), np.zeros((count, d)), np.zeros((count, d, d))
+    status = np.zeros(count, np.int64)
+    y, _ = without_offsets(sys, seqs)
+    smoother.respond_packed(
+        0, count, y, seqs.offsets, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, W, response, score, information, status
+    )  # fmt: skip
+    if status.any():
+        return None
+    mean = past.mean_pred.copy()
+    for i in range(count):
+        rows = slice(seqs.offsets[i], seqs.offsets[i + 1])
+        delta, root, log_det = _estimate(score[i], information[i], str(seqs.ids[i]), int(seqs.lengths[i]))
+        mean[rows] += response[rows] @ delta
+        response[rows] = response[rows] @ root
+        totals[i] += 0.5 * (score[i] @ delta - log_det)
+    return _Forward(mean, past.cov_pred, response, totals)
+
+
+def _estimate(score: np.ndarray, information: np.ndarray, name: str, length: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """δ̂, a root of its covariance, and log |information|."""
+    units = np.sqrt(np.diag(information))
+    if units.all() and np.isfinite(units).all():
+        values, vectors = np.linalg.eigh(information / units[:, None] / units)
+        if values[0] > 1e-14 * values[-1]:
+            root = vectors / np.sqrt(values) / units[:, None]
+            return root @ (root.T @ score), root, float(np.log(values).sum() + 2.0 * np.log(units).sum())
+    raise NumericalError(
+        f"smoothing failed: the {length} steps of sequence {name!r} do not identify its diffuse start; pass a longer sequence"
+    )
+
+
+def _backward(
+    sys: System, seqs: Sequences, past: _Forward, *, states: bool = False, lags: bool = False, gradient: bool = False, noise: bool = False
+) -> _Backward:
     count, n, p, rows = len(seqs), sys.n, sys.p, seqs.rows
-    kept = rows if states else 0
-    mean, cov = np.empty((kept, n)), np.empty((kept, n, n))
+    mean, cov = np.empty((rows * states, n)), np.empty((rows * states, n, n))
+    lag_cov = np.zeros((rows * lags, n, n))
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
-    errors = np.zeros((rows if gradient else 0, p))
+    errors = np.zeros((rows if gradient or noise else 0, p))
+    shocks, information = np.zeros((rows * noise, n)), np.zeros((rows * noise, n + p, n + p))
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
     y, _ = without_offsets(sys, seqs)
     offsets = seqs.offsets
@@ -56,28 +140,33 @@ def _backward(sys: System, seqs: Sequences, past: Filtering, states: bool, gradi
     def work(chunk: int, first: int, last: int) -> None:
         gA, gC, gQ, gR, gS, gb = (each[chunk] for each in sums)
         smoother.backward_packed(
-            first, last, y, offsets, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, r, N,
-            states, mean, cov, gradient, gA, gC, gQ, gR, gS, gb, errors, status,
+            first, last, y, offsets, sys.A, sys.C, sys.R, sys.S, past.mean, past.cov, past.response, r, N,
+            mean, cov, lag_cov, gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information, status,
         )  # fmt: skip
 
     share(work, bounds, 20.0 * rows * n * n)
-    return _Backward(mean, cov, r, N, [each.sum(axis=0) for each in sums], errors, status)
+    totals = [each.sum(axis=0) for each in sums]
+    return _Backward(mean, cov, lag_cov, r, N, totals, errors, shocks, information, bool(status.any()))
 
 
 def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | None:
-    """Log-likelihood of all sequences and its exact gradient, by one forward and one backward pass.
+    """Log-likelihood of all sequences, diffuse where the start is, and its exact gradient, by one forward and one backward pass.
 
-    For systems without a diffuse start. None where an innovation covariance is singular.
+    With a diffuse start the gradient in m0 is along the directions that are known, and that in P0 holds given a diffuse start.
+    None where an innovation covariance is singular, or a sequence does not identify its diffuse start.
     """
-    past, status = filter_status(sys, seqs, store=True)
-    if status.any():
+    try:
+        past = _forward(sys, seqs)
+    except NumericalError:
         return None
-    back = _backward(sys, seqs, past, states=False, gradient=True)
-    if back.status.any():
+    back = None if past is None else _backward(sys, seqs, past, gradient=True)
+    if past is None or back is None or back.failed:
         return None
     gA, gC, gQ, gR, gS, gb = back.sums
     gD = np.zeros_like(sys.D) if seqs.inputs is None else back.errors.T @ seqs.inputs
-    gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0))
+    # The response of r₀ to δ is −N₀ W.
+    spread = back.N @ past.response[seqs.offsets[:-1]]
+    gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0) + (spread @ spread.transpose(0, 2, 1)).sum(axis=0))
     gradient = Gradient(gA, gC, gQ, gR, gS, gb, back.errors.sum(axis=0), gD, back.r.sum(axis=0), gP0)
     return float(past.log_prob.sum()), gradient
 
@@ -85,49 +174,47 @@ def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | 
 def smooth(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
     """Mean (rows, n) and covariance (rows, n, n) of the state given the whole sequence.
 
-    The diffuse part δ of the first state, x[1] = m0 + W δ + …, is estimated by generalised least squares from r₀ and N₀ of the backward pass, since
-    W' N₀ W is its information (de Jong, Annals of Statistics 19 (1991)).
-
     Raises:
         NumericalError: an innovation covariance is singular, or the data do not identify a diffuse start.
     """
-    if not sys.Pinf.any():
-        back = _known_smooth(sys, seqs)
-        return back.mean, back.cov
-    parts = [_diffuse_smooth(sys, seq) for seq in seqs]
-    return np.concatenate([mean for mean, _ in parts]), np.concatenate([cov for _, cov in parts])
+    back = _smoothed(sys, seqs, states=True)
+    return back.mean, back.cov
 
 
-def _known_smooth(sys: System, seqs: Sequences) -> _Backward:
-    past, status = filter_status(replace(sys, Pinf=np.zeros_like(sys.Pinf)), seqs, store=True)
-    back = _backward(sys, seqs, past, states=True, gradient=False) if not status.any() else None
-    if back is None or back.status.any():
+def smooth_with_lag_one(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `smooth`, and lag_cov (rows, n, n) with lag_cov[t] = Cov(x[t+1], x[t] | Y), zero in the last row of each sequence.
+
+    Cov(x[t+1], x[t] | Y) = (I − P[t+1] N[t]) L[t] P[t] (Durbin & Koopman 2012, §4.7), plus what a diffuse start adds.
+
+    Raises:
+        NumericalError: as `smooth`.
+    """
+    back = _smoothed(sys, seqs, states=True, lags=True)
+    return back.mean, back.cov, back.lag_cov
+
+
+def smooth_noise(sys: System, seqs: Sequences) -> Noise:
+    """Mean and covariance of the noise (w[t], v[t]) of each row given the whole sequence.
+
+    With G = Cov(w, v) and u = (r, e) of the backward pass, the mean is G u and the covariance G − G Cov(u) G (Durbin & Koopman 2012, §4.5).
+
+    Raises:
+        NumericalError: as `smooth`.
+    """
+    back = _smoothed(sys, seqs, noise=True)
+    G = np.block([[sys.Q, sys.S], [sys.S.T, sys.R]])
+    mean = np.hstack([back.shocks, back.errors]) @ G
+    return Noise(mean[:, : sys.n], mean[:, sys.n :], G - G @ back.information @ G)
+
+
+def _smoothed(sys: System, seqs: Sequences, *, states: bool = False, lags: bool = False, noise: bool = False) -> _Backward:
+    past = _forward(sys, seqs)
+    back = None if past is None else _backward(sys, seqs, past, states=states, lags=lags, noise=noise)
+    if back is None or back.failed:
         raise NumericalError(
             "smoothing failed: an observation has no variance given the others; add observation_noise, or give initial_mean and initial_cov"
         )
     return back
-
-
-def _diffuse_smooth(sys: System, seq: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    W = square_root(sys.Pinf)
-    if filter_status(replace(sys, Pinf=np.zeros_like(sys.Pinf)), seq, store=False)[1].any():
-        # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
-        sys = replace(sys, P0=sys.P0 + (W * _natural_sizes(sys, W)) @ W.T)
-    first = _known_smooth(sys, seq)
-    information = W.T @ first.N[0] @ W
-    units = np.sqrt(np.diag(information))
-    known = units.all() and np.linalg.cond(information / units[:, None] / units) < 1e14
-    if not known:
-        raise NumericalError(
-            f"smoothing failed: the {seq.lengths[0]} steps of sequence {seq.ids[0]!r} do not identify its diffuse start; pass a longer sequence"
-        )
-    delta_cov = np.linalg.inv(information / units[:, None] / units) / units[:, None] / units
-    delta = delta_cov @ (W.T @ first.r[0])
-    fitted = _known_smooth(replace(sys, m0=sys.m0 + W @ delta), seq)
-    quiet = replace(sys, b=np.zeros_like(sys.b), d=np.zeros_like(sys.d), B=np.zeros_like(sys.B), D=np.zeros_like(sys.D))
-    silent = seq.replace(values=np.where(np.isnan(seq.values), np.nan, 0.0))
-    spread = np.stack([_known_smooth(replace(quiet, m0=w), silent).mean for w in W.T], axis=-1)
-    return fitted.mean, fitted.cov + spread @ delta_cov @ spread.transpose(0, 2, 1)
 
 
 def _natural_sizes(sys: System, W: np.ndarray) -> np.ndarray:

@@ -215,6 +215,11 @@ class Density(Model):
         """Schwarz's criterion k ln(steps) − 2 log L of the training data."""
         return self.n_parameters * float(np.log(self._fitted().n_steps)) - 2 * self._fitted().log_prob
 
+    @property
+    def hqic(self) -> float:
+        """Hannan and Quinn's criterion 2k ln ln(steps) − 2 log L of the training data (JRSS B 41 (1979)); needs 2 steps or more."""
+        return 2 * self.n_parameters * float(np.log(np.log(self._fitted().n_steps))) - 2 * self._fitted().log_prob
+
     def _fitted(self) -> FitResult:
         if not isinstance(self, Trainable):
             raise UnsupportedError(f"a {type(self).__name__} has given parameters and no fit, so it has no AIC or BIC")

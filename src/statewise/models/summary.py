@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtr
+
+from statewise.models.standard_errors import HasStandardErrors
 
 if TYPE_CHECKING:
     from statewise.models.base import Model
@@ -30,11 +33,37 @@ def summary(model: Model) -> str:
         lines.append(
             f"  AIC / BIC       {2 * k - 2 * fit.log_prob:.2f} / {k * np.log(fit.n_steps) - 2 * fit.log_prob:.2f}"
         )
+        if fit.n_steps > 1:
+            hqic = 2 * k * np.log(np.log(fit.n_steps)) - 2 * fit.log_prob
+            lines.append(f"  HQIC            {hqic:.2f}")
+        if "gradient_norm" in fit.details:
+            lines.append(
+                f"  gradient        {fit.details['gradient_norm']:.1e} at most, per step of the standardised data"
+            )
         lines += [f"  note            {note}" for note in fit.notes]
     if model.is_fitted:
         for name, array in model.parameters.items():
             lines += _parameter_lines(name, np.asarray(array))
+    if isinstance(model, HasStandardErrors) and fit is not None:
+        lines += _coefficient_lines(model._coefficients())
     return "\n".join(lines)
+
+
+def _coefficient_lines(kept: dict[str, Any] | None) -> list[str]:
+    """The table of estimates, standard errors, z and p values, and the condition of the information behind it."""
+    if kept is None:
+        return []
+    condition = f"{kept['condition']:.1e}" if kept["condition"] < 1e300 else "inf"
+    lines = [f"  information     condition {condition}, by differences of the gradient with step {kept['step']:.1e}"]
+    lines += [f"  note            {note}" for note in kept["notes"]]
+    width = max([11, *map(len, kept["names"])])
+    lines.append(f"  {'coefficient':<{width}}    estimate  std. error         z      p")
+    for name, value, error in zip(kept["names"], kept["estimate"], kept["standard_error"], strict=True):
+        row = f"  {name:<{width}}  {value:>10.4g}"
+        if error > 0:
+            row += f"  {error:>10.4g}  {value / error:>8.2f}  {2 * ndtr(-abs(value / error)):.3f}"
+        lines.append(row if error > 0 else f"{row}     unknown")
+    return lines
 
 
 def _parameter_lines(name: str, array: np.ndarray) -> list[str]:

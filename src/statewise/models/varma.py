@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -10,18 +11,34 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.seed import generator
+from statewise.fitting.information import delta_method, observed_information
 from statewise.fitting.mle import Maximum, maximise
 from statewise.inference import varma as algebra
 from statewise.inference.system import System
 from statewise.inference.varma import VarmaParameters
+from statewise.inference.varma_objective import VarmaObjective
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
+from statewise.models.standard_errors import HasStandardErrors
+from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
 from statewise.sequences.scaling import Scaling, standardise
 from statewise.sequences.sequences import Sequences
 
+_FOLLOWED = 2  # searches, the best after a few iterations, that are followed to the end
 
-class VARMA(LinearGaussian, Trainable):
+
+@dataclass(frozen=True)
+class _Training:
+    """What a fit was made on: the standardised sequences, how they were standardised, and the parameters on that scale."""
+
+    seqs: Sequences
+    scaling: Scaling
+    inputs: Scaling
+    par: VarmaParameters
+
+
+class VARMA(HasStandardErrors, LinearGaussian, Trainable):
     """y[t] − μ[t] = Σᵢ Φᵢ (y[t−i] − μ[t−i]) + e[t] + Σⱼ Θⱼ e[t−j],  e ~ N(0, Σ),  μ[t] = mean + D u[t].
 
     Args:
@@ -47,13 +64,14 @@ class VARMA(LinearGaussian, Trainable):
 
     def __init__(self, p: int = 1, q: int = 0, trend: str = "c") -> None:
         super().__init__(p=p, q=q, trend=trend)
+        self._training: _Training | None = None
 
     @property
     def label(self) -> str:
         options = self._options
         return f"p={options['p']}, q={options['q']}" + ("" if options["trend"] == "c" else ", trend='n'")
 
-    def fit(self, data: Any, max_iter: int = 500, tol: float = 1e-6, restarts: int = 4, seed: int | None = 0) -> Self:
+    def fit(self, data: Any, max_iter: int = 500, tol: float = 1e-6, restarts: int = 2, seed: int | None = 0) -> Self:
         """Exact maximum likelihood, in place.
 
         Args:
@@ -80,6 +98,7 @@ class VARMA(LinearGaussian, Trainable):
         self._learn_schema(seqs)
         par = algebra.make_invertible(algebra.unpack(found.point, shape, self._options["trend"]))
         self._set_parameters(_in_original_units(par, scaling, input_scaling))
+        self._training = _Training(scaled, scaling, input_scaling, par)
         self.fit_result = self._result(seqs, found, begun)
         return self
 
@@ -117,9 +136,7 @@ class VARMA(LinearGaussian, Trainable):
         k, p, q, _ = shape
         trend = self._options["trend"]
 
-        def objective(point: np.ndarray) -> tuple[float, np.ndarray] | None:
-            return algebra.objective_and_gradient(point, scaled, shape, trend)
-
+        objective = VarmaObjective(scaled, shape, trend)
         first = algebra.start_parameters(scaled, p, q, trend)
         starts = [algebra.pack(first, trend)]
         if q:
@@ -139,12 +156,12 @@ class VARMA(LinearGaussian, Trainable):
                 far = algebra.pack(algebra.random_parameters(first, rng), trend)
                 starts.append(far if i % 2 else near)
         starts = [start for start in starts if objective(start) is not None] or starts[-1:]
-        return maximise(objective, starts, scaled.rows, max_iter, tol)
+        return maximise(objective, starts, scaled.rows, max_iter, tol, objective.inverse_information, kept=_FOLLOWED)
 
     def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
         notes = []
         spread = np.nanstd(seqs.values, axis=0)
-        if np.linalg.eigvalsh(self.innovation_cov / np.outer(spread, spread))[0] < 1e-8:
+        if np.linalg.eigvalsh(self.innovation_cov / np.outer(spread, spread))[0] < 1e-7:
             notes.append(
                 "the innovation covariance is almost singular: a column is a linear combination of others and of the past, so that the "
                 "likelihood has no maximum; leave it out"
@@ -169,6 +186,27 @@ class VARMA(LinearGaussian, Trainable):
         return FitResult(
             found.outcome, log_prob, steps, found.trace, time.perf_counter() - begun, tuple(notes), details
         )
+
+    def _estimate(self) -> Estimates | None:
+        known = self._training
+        if known is None:
+            return None
+        trend = self._options["trend"]
+        k, p, q = len(known.par.mean), len(known.par.ar), len(known.par.ma)
+        shape = (k, p, q, known.par.weights.shape[1])
+        point = algebra.pack(known.par, trend)
+        information = observed_information(VarmaObjective(known.seqs, shape, trend), point)
+
+        def natural(at: np.ndarray) -> np.ndarray:
+            par = algebra.unpack(at, shape, trend)
+            return _flat(_in_original_units(par, known.scaling, known.inputs), trend)
+
+        notes = () if np.isfinite(information.condition) else ("the information matrix is not positive definite",)
+        names = _names(known.seqs, p, q, trend)
+        covariance = delta_method(natural, point, information.covariance)
+        if self.memory().rate > 0.999:
+            notes += ("a moving-average root is on the unit circle, where estimates are not asymptotically normal",)
+        return Estimates(names, natural(point), covariance, information.condition, information.step, notes)
 
     def _build_system(self) -> System:
         par = self._parameters_in_letters()
@@ -234,3 +272,20 @@ def _in_original_units(par: VarmaParameters, scaling: Scaling, inputs: Scaling) 
         "input_weights": weights,
         "innovation_cov": par.cov * np.outer(s, s),
     }
+
+
+def _flat(own: dict[str, np.ndarray], trend: str) -> np.ndarray:
+    """The free parameters in the order of `_names`."""
+    lower = np.tril_indices(len(own["mean"]))
+    mean = own["mean"] if trend == "c" else np.zeros(0)
+    parts = [mean, own["input_weights"], own["ar"], own["ma"], own["innovation_cov"][lower]]
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+def _names(seqs: Sequences, p: int, q: int, trend: str) -> tuple[str, ...]:
+    columns, inputs = seqs.columns, seqs.input_columns if seqs.inputs is not None else ()
+    names = [f"mean {y}" for y in columns] if trend == "c" else []
+    names += [f"{y} on {u}" for y in columns for u in inputs]
+    names += [f"ar{i + 1} {y} on {x}" for i in range(p) for y in columns for x in columns]
+    names += [f"ma{j + 1} {y} on {x}" for j in range(q) for y in columns for x in columns]
+    return (*names, *(f"cov {columns[i]}, {columns[j]}" for i, j in zip(*np.tril_indices(len(columns)), strict=True)))

@@ -1,0 +1,192 @@
+"""The backward pass: exact gradients with a diffuse start, lag-one covariances, smoothed noise, and draws of the states given the observations.
+
+Oracles: the joint Gaussian of all states, noise and observations as one dense matrix (`tests.reference.kalman`), and central differences of its
+density; k standard errors for draws. Tolerances of 1e-9 to 1e-10 are float64 algebra on well-conditioned systems; central differences with step
+1e-6 of a function known to 1e-12 are good to 1e-6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference import kalman as ref
+
+from statewise._core.errors import NumericalError
+from statewise.inference import filtering, simulation, smoothing
+from statewise.inference.system import system as make_system
+from statewise.sequences.sequences import Sequences
+
+DIFFUSE = pytest.mark.parametrize("diffuse", [False, True])
+
+
+def draw(seed, lengths=(9,), n=3, p=2, u=0, missing=0.2, diffuse=False):
+    rng = np.random.default_rng(seed)
+    sys = ref.random_system(rng, n, p, u, diffuse=diffuse)
+    known = {**sys, "P0": np.eye(n)}
+    known.pop("Pinf", None)
+    inputs = [rng.standard_normal((T, u)) if u else None for T in lengths]
+    arrays = [ref.simulate(known, T, rng, own) for T, own in zip(lengths, inputs, strict=True)]
+    for y in arrays:
+        y[rng.random(y.shape) < missing] = np.nan
+    return sys, Sequences.from_arrays(arrays, inputs=inputs if u else None), arrays, inputs
+
+
+def stacked(sys, T):
+    """States of all steps and then noise (w, v) of all steps as one long state that never moves, observed in pieces: for `ref.smoothed`.
+
+    x[t] = A^(t−1) x[1] + Σ A^(t−1−s) (b + w[s]), so the unknowns are z = (x[1], w[1], v[1], …), with independent blocks.
+    """
+    s = ref.complete(sys)
+    n, p = s["A"].shape[0], s["C"].shape[0]
+    block = n + p
+    size = n + T * block
+    cov = np.zeros((size, size))
+    cov[:n, :n] = s["P0"]
+    both = np.block([[s["Q"], s["S"]], [s["S"].T, s["R"]]])
+    to_x, mean_x = np.zeros((T, n, size)), np.zeros((T, n))
+    to_x[0, :, :n], mean_x[0] = np.eye(n), s["m0"]
+    to_y = np.zeros((T, p, size))
+    for t in range(T):
+        at = n + t * block
+        cov[at : at + block, at : at + block] = both
+        to_y[t] = s["C"] @ to_x[t]
+        to_y[t, :, at + n : at + block] = np.eye(p)
+        if t + 1 < T:
+            to_x[t + 1] = s["A"] @ to_x[t]
+            to_x[t + 1, :, at : at + n] += np.eye(n)
+            mean_x[t + 1] = s["A"] @ mean_x[t] + s["b"]
+    return cov, to_x, mean_x, to_y
+
+
+def conditioned(sys, y):
+    """Mean and covariance of z given y, with the start's diffuse part estimated by generalised least squares, and the maps to the states."""
+    s = ref.complete(sys)
+    T, n = len(y), s["A"].shape[0]
+    cov, to_x, mean_x, to_y = stacked(sys, T)
+    seen = ~np.isnan(y.ravel())
+    H = to_y.reshape(-1, cov.shape[0])[seen]
+    resid = (y - mean_x @ s["C"].T - s["d"]).ravel()[seen]
+    W = np.zeros((cov.shape[0], n))
+    W[:n] = np.eye(n)
+    V = H @ cov @ H.T
+    X = H @ W if s["Pinf"].any() else np.zeros((len(H), 0))
+    W = W[:, : X.shape[1]]
+    V1 = V + X @ X.T
+    prior = cov + W @ W.T
+    gain = np.linalg.solve(V1, H @ prior).T
+    mean, post = gain @ resid, prior - gain @ H @ prior
+    if X.shape[1]:
+        spread = W - gain @ X
+        delta_cov = np.linalg.inv(X.T @ np.linalg.solve(V1, X))
+        mean = mean + spread @ delta_cov @ (X.T @ np.linalg.solve(V1, resid))
+        post = post + spread @ delta_cov @ spread.T
+    return mean, post, to_x, mean_x
+
+
+@DIFFUSE
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (3, 2), (2, 3)])
+def test_lag_one_covariances_and_noise_are_those_of_the_joint_gaussian(n, p, diffuse):
+    sys, seqs, arrays, _ = draw(n + 10 * p, (9, 14), n, p, diffuse=diffuse)
+    system = make_system(**sys)
+    mean, cov, lag = smoothing.smooth_with_lag_one(system, seqs)
+    noise = smoothing.smooth_noise(system, seqs)
+    at = 0
+    for y in arrays:
+        z_mean, z_cov, to_x, mean_x = conditioned(sys, y)
+        for t in range(len(y)):
+            rows = slice(n + t * (n + p), n + (t + 1) * (n + p))
+            want_lag = to_x[t + 1] @ z_cov @ to_x[t].T if t + 1 < len(y) else np.zeros((n, n))
+            np.testing.assert_allclose(lag[at], want_lag, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(mean[at], mean_x[t] + to_x[t] @ z_mean, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(cov[at], to_x[t] @ z_cov @ to_x[t].T, rtol=1e-9, atol=1e-9)
+            have = np.concatenate([noise.state_mean[at], noise.observation_mean[at]])
+            np.testing.assert_allclose(have, z_mean[rows], rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(noise.cov[at], z_cov[rows, rows], rtol=1e-9, atol=1e-9)
+            at += 1
+
+
+@pytest.mark.parametrize(("n", "p", "u"), [(1, 1, 0), (3, 1, 1), (2, 2, 1), (2, 3, 0)])
+def test_diffuse_gradient_is_the_difference_of_the_dense_density(n, p, u):
+    """Several sequences, short ones among them, with entries missing."""
+    sys, seqs, arrays, inputs = draw(5 * n + p, (12, 5, 7), n, p, u, missing=0.15, diffuse=True)
+    value, gradient = smoothing.log_prob_gradient(make_system(**sys), seqs)
+
+    def density(name, matrix):
+        return sum(ref.log_density({**sys, name: matrix}, y, own) for y, own in zip(arrays, inputs, strict=True))
+
+    np.testing.assert_allclose(value, density("A", sys["A"]), rtol=1e-10)
+    for name in ("A", "C", "Q", "R", "S", "b", "d", "D"):
+        want = ref.differences(lambda matrix, name=name: density(name, matrix), sys[name])
+        have = getattr(gradient, name)
+        if name in ("Q", "R"):  # the twin reads one triangle; a free entry counts as half of a symmetric pair
+            want, have = np.diag(want), np.diag(have)
+        np.testing.assert_allclose(have, want, rtol=2e-5, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["Q", "R"])
+def test_diffuse_gradient_of_covariances_along_symmetric_directions(name):
+    sys, seqs, arrays, _ = draw(4, (11, 8), 3, 2, diffuse=True)
+    _, gradient = smoothing.log_prob_gradient(make_system(**sys), seqs)
+    half = np.random.default_rng(0).standard_normal(sys[name].shape)
+    direction, step = half + half.T, 1e-5
+    ends = [sum(ref.log_density({**sys, name: sys[name] + h * direction}, y) for y in arrays) for h in (step, -step)]
+    np.testing.assert_allclose((getattr(gradient, name) * direction).sum(), (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
+
+
+def test_partly_diffuse_and_noise_free_starts():
+    """A trend observed without error beside a stationary state: P0 is added to, which changes nothing. Oracle: differences of the filter."""
+    A, C = np.array([[1.0, 0.0], [0.0, 0.5]]), np.ones((1, 2))
+    parts = {"R": np.zeros((1, 1)), "m0": np.zeros(2), "P0": np.diag([0.0, 1.0]), "Pinf": np.diag([1.0, 0.0])}
+    seqs = Sequences.from_arrays([np.random.default_rng(0).standard_normal((30, 1)).cumsum(axis=0)])
+
+    def value(Q):
+        return float(filtering.run_filter(make_system(A, C, Q, **parts), seqs, store=False).log_prob.sum())
+
+    Q = np.diag([0.4, 0.9])
+    have, gradient = smoothing.log_prob_gradient(make_system(A, C, Q, **parts), seqs)
+    np.testing.assert_allclose(have, value(Q), rtol=1e-11)
+    np.testing.assert_allclose(np.diag(gradient.Q), np.diag(ref.differences(value, Q)), rtol=1e-5)
+
+
+def test_a_start_that_is_not_identified_has_no_gradient():
+    sys, _, arrays, _ = draw(0, (9,), 3, 1, missing=0.0, diffuse=True)
+    short = Sequences.from_arrays([arrays[0][:2]])
+    assert smoothing.log_prob_gradient(make_system(**sys), short) is None
+    with pytest.raises(NumericalError, match="do not identify"):
+        smoothing.smooth_with_lag_one(make_system(**sys), short)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_knowing_more_never_widens_a_state(seed, diffuse):
+    """Loewner: smoothed ≤ filtered once the start is settled; and the joint covariance of neighbours is positive semi-definite."""
+    sys, seqs, _, _ = draw(seed, (15,), 2, 2, missing=0.1, diffuse=diffuse)
+    system = make_system(**sys)
+    past = filtering.run_filter(system, seqs)
+    _, cov, lag = smoothing.smooth_with_lag_one(system, seqs)
+    settled = ~past.diffuse_filt.any(axis=1)
+    scale = 1e-8 * (1 + np.abs(past.cov_filt).max() + np.abs(cov).max())
+    assert np.linalg.eigvalsh(past.cov_filt[settled] - cov[settled]).min() > -scale
+    pairs = np.block([[cov[1:], lag[:-1]], [lag[:-1].transpose(0, 2, 1), cov[:-1]]])
+    assert np.linalg.eigvalsh(pairs).min() > -scale
+
+
+@DIFFUSE
+def test_simulated_states_have_the_smoothed_moments(diffuse):
+    """Means and covariances of 20 000 draws within 5 standard errors, neighbours included."""
+    sys, seqs, _, _ = draw(2, (7, 5), 2, 1, missing=0.2, diffuse=diffuse)
+    system = make_system(**sys)
+    count = 20_000
+    states = simulation.simulate_states(system, seqs, count, np.random.default_rng(0))
+    assert states.shape == (count, 12, 2)
+    mean, cov, lag = smoothing.smooth_with_lag_one(system, seqs)
+    sd = np.sqrt(np.einsum("tii->ti", cov))
+    assert (np.abs(states.mean(axis=0) - mean) < 5 * sd / np.sqrt(count) + 1e-9).all()
+    centred = (states - mean) / sd
+    have = np.einsum("ctk,ctl->tkl", centred, centred) / count
+    np.testing.assert_allclose(have, cov / sd[:, :, None] / sd[:, None, :], atol=5 * np.sqrt(2 / count))
+    have = np.einsum("ctk,ctl->tkl", centred[:, 1:], centred[:, :-1]) / count
+    want = lag[:-1] / sd[1:, :, None] / sd[:-1, None, :]
+    np.testing.assert_allclose(have, want, atol=5 * np.sqrt(2 / count))
