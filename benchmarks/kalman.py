@@ -40,11 +40,13 @@ def statsmodels_filter(model: dict[str, np.ndarray], y: np.ndarray) -> Any:
     return peer
 
 
-def _log_likelihood(n: int, p: int, steps: int) -> Pair:
+def _log_likelihood(n: int, p: int, steps: int, missing: float = 0.0) -> Pair:
     given = random_model(n, p)
     model = sw.StateSpace(**given)
-    seqs = model.sample(length=steps, seed=1)
-    peer = statsmodels_filter(given, seqs.values)
+    y = model.sample(length=steps, seed=1).values.copy()
+    y[np.random.default_rng(2).random(y.shape) < missing] = np.nan
+    seqs = sw.Sequences.from_arrays([y])
+    peer = statsmodels_filter(given, y)
     return Pair(
         ours=lambda: float(model.log_prob(seqs)[0]),
         peer=lambda: float(peer.loglike()),
@@ -52,7 +54,56 @@ def _log_likelihood(n: int, p: int, steps: int) -> Pair:
     )
 
 
-def _workload(n: int, p: int, steps: int, name: str, what: str) -> Workload:
+def trend_and_season() -> dict[str, np.ndarray]:
+    """A local linear trend and a season of 12, 13 states with unit roots, with a gain that settles late."""
+    n = 13
+    A, C, Q = np.zeros((n, n)), np.zeros((1, n)), np.zeros((n, n))
+    A[0, :2] = A[1, 1] = 1.0
+    A[2, 2:] = -1.0
+    A[3:, 2:-1] = np.eye(n - 3)
+    C[0, [0, 2]] = 1.0
+    Q[[0, 1, 2], [0, 1, 2]] = 7e-4, 1e-7, 6e-5
+    return {
+        "transition": A,
+        "observation": C,
+        "state_noise": Q,
+        "observation_noise": np.array([[1e-4]]),
+        "initial_mean": np.zeros(n),
+        "initial_cov": np.eye(n),
+    }
+
+
+def _slow_gain(steps: int) -> Pair:
+    given = trend_and_season()
+    model = sw.StateSpace(**given)
+    seqs = model.sample(length=steps, seed=1)
+    peer = statsmodels_filter(given, seqs.values)
+    peer.tolerance = 0.0  # the full recursion: what the digits are judged by
+    exact = float(peer.loglike())
+    peer = statsmodels_filter(given, seqs.values)
+    return Pair(
+        ours=lambda: float(model.log_prob(seqs)[0]),
+        peer=lambda: float(peer.loglike()),
+        difference=lambda a, _: abs(a / exact - 1.0),
+    )
+
+
+def _pooled(count: int) -> Pair:
+    """A local level of `count` series of 200 steps; statsmodels with a fresh model for each."""
+    one = np.eye(1)
+    given = {"transition": one, "observation": one, "state_noise": 0.1 * one, "observation_noise": one}
+    given |= {"initial_mean": np.zeros(1), "initial_cov": one}
+    model = sw.StateSpace(**given)
+    seqs = model.sample(length=200, count=count, seed=1)
+    arrays = np.split(seqs.values, count)
+    return Pair(
+        ours=lambda: float(model.log_prob(seqs).sum()),
+        peer=lambda: sum(float(statsmodels_filter(given, y).loglike()) for y in arrays),
+        difference=lambda a, b: abs(a - b),
+    )
+
+
+def _workload(n: int, p: int, steps: int, name: str, what: str, missing: float = 0.0) -> Workload:
     return Workload(
         name=name,
         what=what,
@@ -61,13 +112,47 @@ def _workload(n: int, p: int, steps: int, name: str, what: str) -> Workload:
         tolerance=1e-6,
         steps=steps,
         quick_steps=min(steps, 50),
-        build=lambda size: _log_likelihood(n, p, size),
+        build=lambda size: _log_likelihood(n, p, size, missing),
         packages=("statsmodels",),
     )
 
 
+SIZES = ((2, 1), (4, 2), (10, 3), (20, 5))
+COMPLETE = [
+    _workload(n, p, 10_000, f"kalman-{n}-{p}", f"Kalman log-likelihood, {n} states, {p} columns, 10 000 steps")
+    for n, p in SIZES
+]
+MISSING = [
+    _workload(
+        n, p, 10_000, f"kalman-missing-{n}-{p}", f"the same, {n} states, {p} columns, 5 % of entries missing", 0.05
+    )
+    for n, p in SIZES
+]
+
 WORKLOADS = [
-    _workload(2, 1, 10_000, "kalman-2-1", "Kalman log-likelihood, 2 states, 1 column, 10 000 steps"),
-    _workload(4, 2, 10_000, "kalman-4-2", "Kalman log-likelihood, 4 states, 2 columns, 10 000 steps"),
+    *COMPLETE,
+    *MISSING,
+    Workload(
+        name="kalman-slow-gain",
+        what="Kalman log-likelihood, trend + season of 12 (13 states, unit roots), 10 000 steps",
+        peer="statsmodels loglike (univariate, steady state)",
+        unit="relative to the full recursion",
+        tolerance=1e-8,
+        steps=10_000,
+        quick_steps=200,
+        build=_slow_gain,
+        packages=("statsmodels",),
+    ),
+    Workload(
+        name="kalman-pooled",
+        what="local-level log-likelihood of 1 000 series of 200 steps",
+        peer="statsmodels loglike, a fresh model for each series",
+        unit="nats",
+        tolerance=1e-5,
+        steps=1_000,
+        quick_steps=5,
+        build=_pooled,
+        packages=("statsmodels",),
+    ),
     _workload(2, 1, 20, "kalman-overhead", "the same on 20 steps: what one call costs"),
 ]

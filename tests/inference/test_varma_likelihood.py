@@ -22,8 +22,9 @@ CASES = [
 def case(k, p, q, lengths, width, trend="c", seed=0):
     rng = np.random.default_rng(seed)
     rows = sum(lengths)
+    noise = rng.standard_normal((rows + 1, k))
     inputs = rng.standard_normal((rows, width)) if width else None
-    seqs = sw.Sequences(rng.standard_normal((rows, k)).cumsum(axis=0) / 5, lengths, inputs=inputs)
+    seqs = sw.Sequences(noise[1:] + 0.5 * noise[:-1], lengths, inputs=inputs)
     start = algebra.pack(algebra.start_parameters(seqs, p, q, trend), trend)
     return seqs, (k, p, q, width), start + 0.02 * rng.standard_normal(start.size)
 

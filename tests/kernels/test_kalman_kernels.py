@@ -151,7 +151,9 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
     gradients, errors = [np.ones(shape) for shape in shapes], np.zeros((rows, p))
     args = (y - sys["d"], offsets, sys["A"], sys["C"], sys["R"], sys["S"], past["mean_pred"], past["cov_pred"])
-    smoother.backward_packed(1, 3, *args, r, N, True, mean, cov, True, *gradients, errors, status)
+    args = (*args, np.zeros((rows, n, 0)))
+    none = np.zeros((0, n)), np.zeros((0, n + p, n + p))
+    smoother.backward_packed(1, 3, *args, r, N, mean, cov, cov[:0], True, *gradients, errors, *none, status)
     assert np.isnan(mean[: offsets[1]]).all()
     np.testing.assert_array_equal(status, [-1, 0, 0])
     for i in (1, 2):
@@ -161,7 +163,7 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
         np.testing.assert_allclose(cov[own], want_cov, rtol=1e-9, atol=1e-10)
     again = [np.zeros(shape) for shape in shapes]
     r[:], N[:] = 0, 0
-    smoother.backward_packed(1, 3, *args, r, N, False, mean[:0], cov[:0], True, *again, errors, status)
+    smoother.backward_packed(1, 3, *args, r, N, mean[:0], cov[:0], cov[:0], True, *again, errors, *none, status)
     for one, zero in zip(gradients, again, strict=True):
         np.testing.assert_allclose(one - 1, zero, rtol=1e-12, atol=1e-12)
 
@@ -172,8 +174,9 @@ def test_backward_packed_reports_a_singular_innovation_covariance():
     shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,))
     status = np.zeros(1, np.int64)
     smoother.backward_packed(
-        0, 1, y, offsets, one, np.ones((2, 1)), np.zeros((2, 2)), np.zeros((1, 2)), *many, np.zeros((1, 1)), np.zeros((1, 1, 1)),
-        False, many[0], many[1], False, *[np.zeros(shape) for shape in shapes], np.zeros((3, 2)), status,
+        0, 1, y, offsets, one, np.ones((2, 1)), np.zeros((2, 2)), np.zeros((1, 2)), *many,
+        np.zeros((3, 1, 0)), np.zeros((1, 1)), np.zeros((1, 1, 1)), many[0], many[1], many[1][:0], False,
+        *[np.zeros(shape) for shape in shapes], np.zeros((3, 2)), np.zeros((0, 1)), np.zeros((0, 3, 3)), status,
     )  # fmt: skip
     assert status[0] == 2
 

@@ -32,9 +32,7 @@ def simulate_states(sys: System, seqs: Sequences, count: int, rng: np.random.Gen
     return x + mean.reshape(count, seqs.rows, n)
 
 
-def _unconditional(
-    sys: System, seqs: Sequences, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _unconditional(sys: System, seqs: Sequences, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """States (count, rows, n) and observations (count, rows, p) of the model without its offsets and inputs, started from N(0, P0)."""
     n = sys.n
     noise_root = square_root(np.block([[sys.Q, sys.S], [sys.S.T, sys.R]]))

@@ -1,7 +1,7 @@
 """The backward pass over every sequence: smoothed states and noise, and the exact gradient of the log-likelihood.
 
-A diffuse start x[1] = m0 + W δ + … is handled by generalised least squares: the response of the predictions to δ gives its score and information, and with
-them δ̂ and its covariance Δ (de Jong, Annals of Statistics 19 (1991)); see `statewise.kernels.smoother`.
+A diffuse start x[1] = m0 + W δ + … is handled by generalised least squares: the response of the predictions to δ gives its score and
+information, and with them δ̂ and its covariance Δ (de Jong, Annals of Statistics 19 (1991)); see `statewise.kernels.smoother`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Noise:
-    """Moments of the noise given all observations: state_mean (rows, n) of w, observation_mean (rows, p) of v, and cov (rows, n + p, n + p) of (w, v)."""
+    """Moments of the noise given all observations: state_mean (rows, n) of w, observation_mean (rows, p) of v, and cov of (w, v)."""
 
     state_mean: np.ndarray
     observation_mean: np.ndarray
@@ -77,7 +77,9 @@ def _forward(sys: System, seqs: Sequences) -> _Forward | None:
     past, status = filter_status(known, seqs, store=True)
     totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
     if not sys.Pinf.any():
-        return None if status.any() else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals)
+        return (
+            None if status.any() else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals)
+        )
     W = square_root(sys.Pinf)
     if status.any():
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
@@ -109,7 +111,9 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
     return _Forward(mean, past.cov_pred, response, totals)
 
 
-def _estimate(score: np.ndarray, information: np.ndarray, name: str, length: int) -> tuple[np.ndarray, np.ndarray, float]:
+def _estimate(
+    score: np.ndarray, information: np.ndarray, name: str, length: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     """δ̂, a root of its covariance, and log |information|."""
     units = np.sqrt(np.diag(information))
     if units.all() and np.isfinite(units).all():
@@ -123,7 +127,14 @@ def _estimate(score: np.ndarray, information: np.ndarray, name: str, length: int
 
 
 def _backward(
-    sys: System, seqs: Sequences, past: _Forward, *, states: bool = False, lags: bool = False, gradient: bool = False, noise: bool = False
+    sys: System,
+    seqs: Sequences,
+    past: _Forward,
+    *,
+    states: bool = False,
+    lags: bool = False,
+    gradient: bool = False,
+    noise: bool = False,
 ) -> _Backward:
     count, n, p, rows = len(seqs), sys.n, sys.p, seqs.rows
     mean, cov = np.empty((rows * states, n)), np.empty((rows * states, n, n))
@@ -207,7 +218,9 @@ def smooth_noise(sys: System, seqs: Sequences) -> Noise:
     return Noise(mean[:, : sys.n], mean[:, sys.n :], G - G @ back.information @ G)
 
 
-def _smoothed(sys: System, seqs: Sequences, *, states: bool = False, lags: bool = False, noise: bool = False) -> _Backward:
+def _smoothed(
+    sys: System, seqs: Sequences, *, states: bool = False, lags: bool = False, noise: bool = False
+) -> _Backward:
     past = _forward(sys, seqs)
     back = None if past is None else _backward(sys, seqs, past, states=states, lags=lags, noise=noise)
     if back is None or back.failed:

@@ -50,6 +50,19 @@ def innovations_system(par: VarmaParameters) -> System | None:
     return system(A, C, (Q + Q.T) / 2, par.cov, *start, S=S, d=par.mean, D=par.weights)
 
 
+def responses(ar: np.ndarray, ma: np.ndarray, steps: int) -> np.ndarray:
+    """Ψ (steps + 1, k, k): Ψ[0] = I and Ψ[h] = Θ[h] + Σ Φᵢ Ψ[h−i] (Lütkepohl 2005, eq. 11.3.12)."""
+    k = ar.shape[1]
+    psi = np.zeros((steps + 1, k, k))
+    psi[0] = np.eye(k)
+    for h in range(1, steps + 1):
+        if h <= len(ma):
+            psi[h] = ma[h - 1]
+        for i in range(min(h, len(ar))):
+            psi[h] += ar[i] @ psi[h - 1 - i]
+    return psi
+
+
 def make_invertible(par: VarmaParameters) -> VarmaParameters:
     """The same process with the MA roots that lie inside the unit circle reflected out of it: the steady innovations of the filter."""
     sys = innovations_system(par)

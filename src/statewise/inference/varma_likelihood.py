@@ -1,7 +1,7 @@
 """The exact log-likelihood of a VARMA on complete data, and its gradient, without a covariance recursion.
 
-Given the state s₁ that the innovations form starts in, the innovations are e[t] = e⁰[t] − G[t] s₁, where e⁰ = Θ(L)⁻¹ Φ(L) (y − μ) starts from zeros and
-G[t] = (Ψ[t−1], …, Ψ[t−r]) holds the coefficients of Θ(L)⁻¹ = Σ Ψ[j] Lʲ. Integrating over s₁ ~ N(0, P₀), with M = Σ G' Σ⁻¹ G and h = Σ G' Σ⁻¹ e⁰,
+Given the state s₁ that the innovations form starts in, the innovations are e[t] = e⁰[t] − G[t] s₁, where e⁰ = Θ(L)⁻¹ Φ(L) (y − μ) starts from zeros
+and G[t] = (Ψ[t−1], …, Ψ[t−r]) holds the coefficients of Θ(L)⁻¹ = Σ Ψ[j] Lʲ. Integrating over s₁ ~ N(0, P₀), with M = Σ G' Σ⁻¹ G and h = Σ G' Σ⁻¹ e⁰,
     −2 log p = T log |2π Σ| + Σ e⁰' Σ⁻¹ e⁰ + log |I + P₀ M| − h' V h,   V = (I + P₀ M)⁻¹ P₀
 (the argument of Ansley & Kohn, Annals of Statistics 13 (1985), for a proper start). V h and V are the mean and covariance of s₁ given the data.
 """

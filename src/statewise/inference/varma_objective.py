@@ -119,7 +119,7 @@ class VarmaObjective:
 
     def _gram(self, columns: list[tuple[int, int, np.ndarray]], inverse: np.ndarray) -> np.ndarray:
         """J' (I ⊗ Σ⁻¹) J with the coefficients in the order of `pack`."""
-        k, p, q, width = self.shape
+        k = self.shape[0]
         kinds = [columns[i : i + k] for i in range(0, len(columns), k)]
         pieces = []
         for kind, each in enumerate(kinds):

@@ -20,11 +20,11 @@ import math
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.known import DEGENERATE_TOLERANCE, DENSE_SHARE, LOG_2PI, dense_sandwich, learn_known
+from statewise.kernels.steady import STEADY_SHARE, STRETCH, distance, steady_map, steady_run, will_stay
 
-LOG_2PI = math.log(2.0 * math.pi)
 DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach; smaller: the entry tells nothing of the diffuse part
 SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
-DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of
 SETTLED = 1e-11  # a move of the steady covariance that may be rounding
 
 
@@ -281,7 +281,7 @@ def _move(Ab, G, offset, t, ys, k, cross, m, moved):
 
 
 @jit
-def _filter_one(
+def _filter_diffuse(
     y,
     start,
     stop,
@@ -304,8 +304,10 @@ def _filter_one(
     diffuse_pred,
     diffuse_filt,
 ):
-    """Filter rows start to stop; m, P, W hold the start and end as the prediction after the last step. Returns 0, or 2 if degenerate."""
+    """Filter from row start for as long as a direction is diffuse. Returns the first row that is left, and 2 if degenerate, else 0."""
     p, n, rank = y.shape[1], A.shape[0], W.shape[1]
+    if rank == 0:
+        return start, 0
     cross = _any_nonzero(S)
     seen, k = np.zeros(p, np.int64), -1
     low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
@@ -317,6 +319,8 @@ def _filter_one(
     work, unit = np.empty((n, n)), np.zeros(n)
     status = 0
     for t in range(start, stop):
+        if rank == 0:
+            return t, status
         k, changed = _see(y[t], seen, k)
         if changed:
             _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
@@ -325,8 +329,7 @@ def _filter_one(
                 _nonzeros(Ab, index, count)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
-            if rank:
-                _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
+            _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
         density, rank, degenerate = _learn(
             y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share
         )  # fmt: skip
@@ -335,14 +338,106 @@ def _filter_one(
             status = 2
         if store:
             _store(m, P, mean_filt, cov_filt, t)
-            if rank:
-                _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
+            _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
         _sandwich(Ab, index, count, P, Qb, work, P)
-        if rank:
-            _move_columns(Ab, W, work)
-            _move_columns(Ab, reach, work)
-    return status
+        _move_columns(Ab, W, work)
+        _move_columns(Ab, reach, work)
+    return stop, status
+
+
+@jit
+def _copy(source, out):
+    for a in range(source.shape[0]):
+        for b in range(source.shape[1]):
+            out[a, b] = source[a, b]
+
+
+@jit
+def _list_moves(Ab, index, count, At):
+    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
+    _nonzeros(Ab, index, count)
+    n, total = Ab.shape[0], 0
+    for a in range(n):
+        total += count[a]
+        for b in range(n):
+            At[b, a] = Ab[a, b]
+    return total > DENSE_SHARE * n * n
+
+
+@jit
+def _filter_known(
+    y, start, stop, offset, A, C, Q, R, S, m, P, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, settle
+):
+    """Filter rows start to stop from a known prediction. Returns 2 if degenerate, else 0, and the row from which P is steady to the end."""
+    p, n = y.shape[1], A.shape[0]
+    cross = _any_nonzero(S)
+    seen, k = np.zeros(p, np.int64), -1
+    low, Cs, G, Ab, Qb = np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
+    D, ys, z, sd, u = np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros((p, n))
+    _transition(A, Q, Cs, G, D, 0, Ab, Qb)
+    index, count, At, work = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n)), np.empty((n, n))
+    dense = _list_moves(Ab, index, count, At)
+    gain, moved, size = np.empty(n), np.empty(n), np.empty(n)
+    before, limit, limit_filt = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+    M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
+    status, known_limit, steady_from, limit_constant = 0, False, stop, 0.0
+    complete, change_before, constant, constant_before = 0, np.inf, 0.0, 0.0
+    t = start
+    while t < stop:
+        k, changed = _see(y[t], seen, k)
+        if changed:
+            _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
+            if cross:
+                _transition(A, Q, Cs, G, D, k, Ab, Qb)
+                dense = _list_moves(Ab, index, count, At)
+        here = False
+        if k < p or not settle:
+            complete, change_before = 0, np.inf
+        elif known_limit:
+            if distance(P, limit, Q, size, STEADY_SHARE) <= STEADY_SHARE:
+                _copy(limit, P)
+                steady_from = t
+                t = steady_run(
+                    y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
+                    store, mean_pred, cov_pred, mean_filt, cov_filt,
+                )  # fmt: skip
+                if t < stop:
+                    steady_from = stop
+                continue
+        else:
+            if complete % STRETCH == 0:
+                if complete > STRETCH:
+                    change = max(distance(P, before, Q, size, np.inf), abs(constant - constant_before))
+                    here = will_stay(change, change_before, (stop - t) / STRETCH)
+                    change_before = change
+                _copy(P, before)
+                constant_before = constant
+            complete += 1
+        if here:
+            _copy(P, limit)
+        if store:
+            _store(m, P, mean_pred, cov_pred, t)
+        log_prob[t], constant, degenerate = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd)
+        if degenerate:
+            status = 2
+        if store:
+            _store(m, P, mean_filt, cov_filt, t)
+        _move(Ab, G, offset, t, ys, k, cross, m, moved)
+        if here and not degenerate:
+            steady_map(low, Cs, Ab, G, u, sd, M)
+            _copy(P, limit_filt)
+            _copy(u, limit_u)
+            _copy(limit, P)
+            known_limit, limit_constant = True, constant
+            if t + 1 == stop:
+                steady_from = t
+        elif dense:
+            dense_sandwich(Ab, At, P, Qb, work, P)
+        else:
+            _sandwich(Ab, index, count, P, Qb, work, P)
+        t += 1
+    return status, steady_from
 
 
 @jit
@@ -370,6 +465,8 @@ def filter_packed(
     diffuse_pred,
     diffuse_filt,
     status,
+    settle,
+    steady_from,
 ):
     """Filter the packed sequences `first` to `last` (exclusive), so that threads can share the work.
 
@@ -385,12 +482,20 @@ def filter_packed(
         diffuse_pred, diffuse_filt: (rows, p), (rows, n) out: whether an observation is predicted, and a state filtered, with infinite variance;
             False on entry.
         status: (N,) out: 2 where an innovation variance was zero.
+        settle: whether a covariance that has settled is held constant (see `statewise.kernels.steady`).
+        steady_from: (N,) out: the step of each sequence from which the prediction's covariance is constant to the end; its length if none.
     """
     for i in range(first, last):
-        status[i] = _filter_one(
-            y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, m[i], P[i], W[i], reach[i], log_prob,
+        start, stop = offsets[i], offsets[i + 1]
+        t, found = _filter_diffuse(
+            y, start, stop, offset, A, C, Q, R, S, m[i], P[i], W[i], reach[i], log_prob,
             store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
         )  # fmt: skip
+        status[i], steady = _filter_known(
+            y, t, stop, offset, A, C, Q, R, S, m[i], P[i], log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, settle
+        )  # fmt: skip
+        status[i] = max(status[i], found)
+        steady_from[i] = steady - start
 
 
 @jit

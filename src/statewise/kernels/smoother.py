@@ -6,6 +6,13 @@ the smoothed state is m + P r with covariance P − P N P (Durbin & Koopman 2012
     ∂/∂b = Σ r,  ∂/∂d = Σ e,  ∂/∂A = Σ r x̂' − N L P,  ∂/∂C = Σ e x̂' − (F⁻¹ C − K' N L) P,
     ∂/∂Q = ½ Σ r r' − N,  ∂/∂S = Σ r e' + N K,  ∂/∂R = ½ Σ e e' − F⁻¹ − K' N K,  ∂/∂m0 = r₀,  ∂/∂P0 = ½ (r₀ r₀' − N₀)
 (Koopman & Shephard, Biometrika 79 (1992), extended to correlated errors). Q, R and P0 are differentiated as if their entries were free.
+The lag-one covariance is Cov(x[t+1], x[t] | Y) = (I − P[t+1] N) L P, and (r, e) have covariance [[N, −N K], [−K' N, F⁻¹ + K' N K]], from which the
+moments of the noise given all observations follow (Durbin & Koopman 2012, §4.5 and §4.7).
+
+A diffuse start x[1] = m0 + W δ is carried along as the response X of the prediction to δ, X ← L X from X = W: given δ everything above holds, and
+what is linear in δ has a response of its own, by the same recursion with −C X in the place of v. With δ ~ N(δ̂, Δ) given the
+observations, means are taken at δ̂, and X times a root of Δ gives what δ adds to each covariance and to each expected product
+(de Jong, Annals of Statistics 19 (1991)). The gradient is the expectation of the gradient given δ (Fisher's identity).
 """
 
 from __future__ import annotations
@@ -119,6 +126,145 @@ def _multiply(X, Y, out):
 
 
 @jit
+def _observed(row, seen):
+    k = 0
+    for j in range(row.shape[0]):
+        if not np.isnan(row[j]):
+            seen[k] = j
+            k += 1
+    return k
+
+
+@jit
+def _step_back(A, C, seen, k, Finv, K, v, r, e, before):
+    """e = F⁻¹ v − K' r and before = C' e + A' r: the error of one step and the r of the step before."""
+    n = A.shape[0]
+    for i in range(k):
+        e[i] = 0.0
+        for j in range(k):
+            e[i] += Finv[i, j] * v[j]
+        for a in range(n):
+            e[i] -= K[a, i] * r[a]
+    for a in range(n):
+        before[a] = 0.0
+    for i in range(k):
+        for a in range(n):
+            before[a] += C[seen[i], a] * e[i]
+    for b in range(n):
+        for a in range(n):
+            before[a] += A[b, a] * r[b]
+
+
+@jit
+def _smooth_state(m, P, r, x):
+    """x = m + P r."""
+    for a in range(m.shape[0]):
+        x[a] = m[a]
+        for b in range(m.shape[0]):
+            x[a] += P[a, b] * r[b]
+
+
+@jit
+def _spread(r, e, x, seen, k, gA, gC, gQ, gR, gS):
+    """Add what one direction of δ, with responses r, e and x, adds to the expected products in the gradients."""
+    n = r.shape[0]
+    for a in range(n):
+        for b in range(n):
+            gA[a, b] += r[a] * x[b]
+            gQ[a, b] += 0.5 * r[a] * r[b]
+        for i in range(k):
+            gS[a, seen[i]] += r[a] * e[i]
+            gC[seen[i], a] += e[i] * x[a]
+    for i in range(k):
+        for j in range(k):
+            gR[seen[i], seen[j]] += 0.5 * e[i] * e[j]
+
+
+@jit
+def _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t):
+    """shocks[t] = r, errors[t] = e, and information[t] = Cov(r, e)."""
+    n = r.shape[0]
+    for a in range(n):
+        shocks[t, a] = r[a]
+        for b in range(n):
+            information[t, a, b] = N[a, b]
+    for i in range(k):
+        errors[t, seen[i]] = e[i]
+        row = n + seen[i]
+        for a in range(n):
+            total = 0.0
+            for b in range(n):
+                total -= N[a, b] * K[b, i]
+            information[t, a, row] = total
+            information[t, row, a] = total
+    for i in range(k):
+        for j in range(k):
+            total = Finv[i, j]
+            for a in range(n):
+                total -= K[a, i] * information[t, a, n + seen[j]]
+            information[t, n + seen[i], n + seen[j]] = total
+
+
+@jit
+def _spread_noise(seen, k, r, e, information, t):
+    """Take the part of one direction of δ off information[t]."""
+    n = r.shape[0]
+    for a in range(n):
+        for b in range(n):
+            information[t, a, b] -= r[a] * r[b]
+        for i in range(k):
+            information[t, a, n + seen[i]] -= r[a] * e[i]
+            information[t, n + seen[i], a] -= r[a] * e[i]
+    for i in range(k):
+        for j in range(k):
+            information[t, n + seen[i], n + seen[j]] -= e[i] * e[j]
+
+
+@jit
+def _before(C, L, seen, k, Finv, NL, N):
+    """N ← C' F⁻¹ C + L' (N L)."""
+    n = L.shape[0]
+    for a in range(n):
+        for b in range(a + 1):
+            total = 0.0
+            for c in range(n):
+                total += L[c, a] * NL[c, b]
+            for i in range(k):
+                for j in range(k):
+                    total += C[seen[i], a] * Finv[i, j] * C[seen[j], b]
+            N[a, b] = total
+            N[b, a] = total
+
+
+@jit
+def _smooth_cov(P, N, NP, PNP, out, t):
+    """out[t] = P − P N P."""
+    n = P.shape[0]
+    _multiply(N, P, NP)
+    _multiply(P, NP, PNP)
+    for a in range(n):
+        for b in range(n):
+            out[t, a, b] = P[a, b] - 0.5 * (PNP[a, b] + PNP[b, a])
+
+
+@jit
+def _lag_cov(L, P, P_next, NLP, work, out, t):
+    """out[t] = (I − P[t+1] N) L P."""
+    _multiply(L, P, out[t])
+    _multiply(P_next, NLP, work)
+    for a in range(P.shape[0]):
+        for b in range(P.shape[0]):
+            out[t, a, b] -= work[a, b]
+
+
+@jit
+def _add_product(x, z, out, t):
+    for a in range(x.shape[0]):
+        for b in range(z.shape[0]):
+            out[t, a, b] += x[a] * z[b]
+
+
+@jit
 def _backward_one(
     y,
     start,
@@ -129,11 +275,12 @@ def _backward_one(
     S,
     mean_pred,
     cov_pred,
+    response,
     r,
     N,
-    with_states,
     mean,
     cov,
+    lag_cov,
     with_gradient,
     gA,
     gC,
@@ -142,19 +289,19 @@ def _backward_one(
     gS,
     gb,
     errors,
+    shocks,
+    information,
 ):
     """Rows stop − 1 down to start; leaves r₀ and N₀ in r and N. Returns 0, or 2 if an innovation covariance is singular."""
-    p, n = y.shape[1], A.shape[0]
+    p, n, d = y.shape[1], A.shape[0], response.shape[2]
+    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
     seen = np.empty(p, np.int64)
     PC, K, L = np.empty((n, p)), np.empty((n, p)), np.empty((n, n))
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+    rs, z_next, along = np.zeros((d, n)), np.zeros((d, n)), np.empty(n)
     for t in range(stop - 1, start - 1, -1):
-        k = 0
-        for j in range(p):
-            if not np.isnan(y[t, j]):
-                seen[k] = j
-                k += 1
+        k = _observed(y[t], seen)
         m, P = mean_pred[t], cov_pred[t]
         if not _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
             return 2
@@ -162,46 +309,46 @@ def _backward_one(
             v[i] = y[t, seen[i]]
             for a in range(n):
                 v[i] -= C[seen[i], a] * m[a]
-        for i in range(k):
-            e[i] = 0.0
-            for j in range(k):
-                e[i] += Finv[i, j] * v[j]
-            for a in range(n):
-                e[i] -= K[a, i] * r[a]
-        for a in range(n):
-            before[a] = 0.0
-            for i in range(k):
-                before[a] += C[seen[i], a] * e[i]
-            for b in range(n):
-                before[a] += A[b, a] * r[b]
-        for a in range(n):
-            x[a] = m[a]
-            for b in range(n):
-                x[a] += P[a, b] * before[b]
+        _step_back(A, C, seen, k, Finv, K, v, r, e, before)
+        _smooth_state(m, P, before, x)
         _multiply(N, L, NL)
-        if with_gradient:
+        if with_gradient or with_lags:
             _multiply(NL, P, NLP)
+        if with_gradient:
             _accumulate(C, P, seen, k, Finv, K, r, N, e, x, NLP, gA, gC, gQ, gR, gS, gb)
             for i in range(k):
                 errors[t, seen[i]] = e[i]
+        if with_noise:
+            _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t)
+        if with_lags and t < stop - 1:
+            _lag_cov(L, P, cov_pred[t + 1], NLP, PNP, lag_cov, t)
+        _before(C, L, seen, k, Finv, NL, N)
         for a in range(n):
             r[a] = before[a]
-            for b in range(a + 1):
-                total = 0.0
-                for c in range(n):
-                    total += L[c, a] * NL[c, b]
-                for i in range(k):
-                    for j in range(k):
-                        total += C[seen[i], a] * Finv[i, j] * C[seen[j], b]
-                N[a, b] = total
-                N[b, a] = total
         if with_states:
-            _multiply(N, P, NLP)
-            _multiply(P, NLP, PNP)
             for a in range(n):
                 mean[t, a] = x[a]
-                for b in range(n):
-                    cov[t, a, b] = P[a, b] - 0.5 * (PNP[a, b] + PNP[b, a])
+            _smooth_cov(P, N, NLP, PNP, cov, t)
+        for h in range(d):
+            for a in range(n):
+                along[a] = response[t, a, h]
+            for i in range(k):
+                v[i] = 0.0
+                for a in range(n):
+                    v[i] -= C[seen[i], a] * along[a]
+            _step_back(A, C, seen, k, Finv, K, v, rs[h], e, before)
+            _smooth_state(along, P, before, x)
+            if with_gradient:
+                _spread(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
+            if with_noise:
+                _spread_noise(seen, k, rs[h], e, information, t)
+            if with_lags and t < stop - 1:
+                _add_product(z_next[h], x, lag_cov, t)
+            if with_states:
+                _add_product(x, x, cov, t)
+            for a in range(n):
+                rs[h, a] = before[a]
+                z_next[h, a] = x[a]
     return 0
 
 
@@ -217,11 +364,12 @@ def backward_packed(
     S,
     mean_pred,
     cov_pred,
+    response,
     r,
     N,
-    with_states,
     mean,
     cov,
+    lag_cov,
     with_gradient,
     gA,
     gC,
@@ -230,21 +378,67 @@ def backward_packed(
     gS,
     gb,
     errors,
+    shocks,
+    information,
     status,
 ):
-    """The backward pass over the packed sequences `first` to `last` (exclusive).
+    """The backward pass over the packed sequences `first` to `last` (exclusive). Outputs over rows that are empty are not computed.
 
     Args:
         y, offsets, A, C, R, S: as in `kalman.filter_packed`.
-        mean_pred, cov_pred: (rows, n), (rows, n, n) from the forward pass.
-        r, N: (N, n), (N, n, n) zeros on entry; r₀ and N₀ of each sequence on exit.
-        mean, cov: (rows, n), (rows, n, n) out: smoothed states, where `with_states`.
+        mean_pred, cov_pred: (rows, n), (rows, n, n) from the forward pass, for a diffuse start the mean at δ̂ and the covariance given δ.
+        response: (rows, n, d) X times a root of Δ; d is 0 without a diffuse start.
+        r, N: (N, n), (N, n, n) zeros on entry; r₀ and N₀ of each sequence on exit (N₀ is given δ).
+        mean, cov: (rows, n), (rows, n, n) out: smoothed states.
+        lag_cov: (rows, n, n) zeros on entry; out: Cov(x[t+1], x[t] | Y), left alone in a sequence's last row.
         gA, gC, gQ, gR, gS, gb: gradients, added to, where `with_gradient`.
         errors: (rows, p) out: e, 0 where missing on entry; its products with the inputs are the gradient in D.
+        shocks, information: (rows, n), (rows, n + p, n + p) out: r, and the covariance of (r, e); zeros on entry.
         status: (N,) out: 2 where an innovation covariance is singular.
     """
     for i in range(first, last):
         status[i] = _backward_one(
-            y, offsets[i], offsets[i + 1], A, C, R, S, mean_pred, cov_pred, r[i], N[i],
-            with_states, mean, cov, with_gradient, gA, gC, gQ, gR, gS, gb, errors,
+            y, offsets[i], offsets[i + 1], A, C, R, S, mean_pred, cov_pred, response, r[i], N[i], mean, cov, lag_cov,
+            with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
         )  # fmt: skip
+
+
+@jit
+def respond_packed(first, last, y, offsets, A, C, R, S, mean_pred, cov_pred, W, response, score, information, status):
+    """The response X (rows, n, d) of the predictions to δ, and Σ X' C' F⁻¹ v (N, d) and Σ X' C' F⁻¹ C X (N, d, d): δ's score and information.
+
+    W (n, d) is the response of the first state; score and information are zeros on entry, and status as in `backward_packed`.
+    """
+    p, n, d = y.shape[1], A.shape[0], W.shape[1]
+    seen = np.empty(p, np.int64)
+    PC, K, L = np.empty((n, p)), np.empty((n, p)), np.empty((n, n))
+    F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
+    CX, X, moved = np.empty((p, d)), np.empty((n, d)), np.empty((n, d))
+    for s in range(first, last):
+        X[:] = W
+        for t in range(offsets[s], offsets[s + 1]):
+            response[t] = X
+            k = _observed(y[t], seen)
+            if not _gain(A, C, R, S, cov_pred[t], seen, k, PC, F, low, Finv, K, L):
+                status[s] = 2
+                break
+            for i in range(k):
+                for h in range(d):
+                    CX[i, h] = 0.0
+                    for a in range(n):
+                        CX[i, h] += C[seen[i], a] * X[a, h]
+            for i in range(k):
+                v = y[t, seen[i]]
+                for a in range(n):
+                    v -= C[seen[i], a] * mean_pred[t, a]
+                for h in range(d):
+                    FCX[i, h] = 0.0
+                    for j in range(k):
+                        FCX[i, h] += Finv[i, j] * CX[j, h]
+                    score[s, h] += FCX[i, h] * v
+            for i in range(k):
+                for h in range(d):
+                    for g in range(d):
+                        information[s, h, g] += CX[i, h] * FCX[i, g]
+            _multiply(L, X, moved)
+            X[:] = moved

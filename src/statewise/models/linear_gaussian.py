@@ -13,6 +13,7 @@ from statewise._core.seed import generator
 from statewise.inference import filtering, smoothing, steady
 from statewise.inference.system import System
 from statewise.models.base import Density, HasGaussianStates
+from statewise.results.diagnosis import Diagnosis, diagnosis
 from statewise.results.fit import Memory
 from statewise.results.forecast import Forecast
 from statewise.results.predicted import Predicted
@@ -102,6 +103,22 @@ class LinearGaussian(Density, HasGaussianStates):
         given = self._future_inputs(inputs, count, length)
         y = filtering.sample(self.system, length, count, generator(seed), given)
         return self._drawn(y, given)
+
+    @property
+    def _fitted_lags(self) -> int:
+        """Lag coefficients that a fit estimates, for the degrees of freedom of `diagnose`."""
+        return 0
+
+    def diagnose(self, data: Any, lags: int = 10) -> Diagnosis:
+        """Ljung–Box, Jarque–Bera and heteroscedasticity tests of the standardised one-step residuals, a column at a time.
+
+        Args:
+            data: sequences; residuals of all of them are pooled.
+            lags: of the Ljung–Box test, from 1; a VARMA(p, q) takes p + q from its degrees of freedom.
+        """
+        seqs = self._receive(data)
+        lags = checks.Integer(1).check("lags", lags)
+        return diagnosis(self.predict(seqs).residuals, seqs.lengths, seqs.columns, lags, self._fitted_lags)
 
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""

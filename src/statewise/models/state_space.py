@@ -1,21 +1,41 @@
-"""A linear-Gaussian state-space model with given matrices."""
+"""A linear-Gaussian state-space model with matrices that are given, or estimated from sequences."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Self
 
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError
+from statewise._core.errors import InputError, NumericalError
+from statewise._core.seed import generator
+from statewise.fitting.em import EMResult
+from statewise.fitting.linear_gaussian_em import fit_em, refuse_indefinite
 from statewise.inference.system import System, stationary_start
+from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
+from statewise.results.fit import FitResult
+from statewise.sequences.sequences import Sequences
 
 _MATRIX = checks.Array(2)
 _VECTOR = checks.Array(1)
+_LETTERS = {
+    "transition": "A",
+    "observation": "C",
+    "state_noise": "Q",
+    "observation_noise": "R",
+    "state_intercept": "b",
+    "observation_intercept": "d",
+    "input_to_state": "B",
+    "input_to_observation": "D",
+    "initial_mean": "m0",
+    "initial_cov": "P0",
+}
+_START = ("initial_mean", "initial_cov")
 
 
-class StateSpace(LinearGaussian):
+class StateSpace(LinearGaussian, Trainable):
     """x[t+1] = A x[t] + B u[t] + b + w[t],  y[t] = C x[t] + D u[t] + d + v[t],  t = 1 … T.
 
     Args:
@@ -26,7 +46,8 @@ class StateSpace(LinearGaussian):
         noise_cross: S = Cov(w[t], v[t]), (n, p); zero unless given.
         initial_mean, initial_cov: mean (n,) and covariance (n, n) of x[1] before y[1] is seen.
         initial: 'known' (the two above), 'stationary' (the law that the transition leaves unchanged), or 'diffuse' (no knowledge at all,
-            treated exactly; `initial_mean` is then only where `sample` starts). Default: known if `initial_mean` is given, else stationary,
+            treated exactly; `initial_mean` is then only where `sample` starts), or 'estimated' (`fit` estimates the two above, beginning
+            with what is given, or else with the stationary law). Default: known if `initial_mean` is given, else stationary,
             else, where there is a unit root, diffuse.
         state_intercept, observation_intercept: b (n,), d (p,).
         input_to_state, input_to_observation: B (n, u), D (p, u).
@@ -52,7 +73,7 @@ class StateSpace(LinearGaussian):
         "noise_cross": checks.Optional(_MATRIX),
         "initial_mean": checks.Optional(_VECTOR),
         "initial_cov": checks.Optional(_MATRIX),
-        "initial": checks.Optional(checks.Choice(("known", "stationary", "diffuse"))),
+        "initial": checks.Optional(checks.Choice(("known", "stationary", "diffuse", "estimated"))),
         "state_intercept": checks.Optional(_VECTOR),
         "observation_intercept": checks.Optional(_VECTOR),
         "input_to_state": checks.Optional(_MATRIX),
@@ -112,13 +133,123 @@ class StateSpace(LinearGaussian):
     def label(self) -> str:
         return f"states={self.system.n}, dim={self.system.p}"
 
+    @classmethod
+    def random(cls, states: int = 2, dim: int = 1, seed: int | None = None) -> StateSpace:
+        """A stable model drawn at random: eigenvalues of the transition of modulus .5 to .95, noise of about unit size, stationary start.
+
+        Args:
+            states: n, from 1.
+            dim: p, from 1.
+            seed: of the draw.
+
+        Example:
+            >>> sw.StateSpace.random(states=4, dim=2, seed=0)
+            StateSpace(states=4, dim=2)
+        """
+        n, p = checks.Integer(1).check("states", states), checks.Integer(1).check("dim", dim)
+        rng = generator(seed)
+        A = _turning(rng, n)
+        root = rng.standard_normal((n, n)) / np.sqrt(n)
+        return cls(
+            A, rng.standard_normal((p, n)), root @ root.T + 0.1 * np.eye(n), np.diag(rng.uniform(0.2, 1.0, p)),
+            initial="stationary",
+        )  # fmt: skip
+
+    def fit(self, data: Any, fix: Any = (), max_iter: int = 200, tol: float = 1e-6) -> Self:
+        """Maximum likelihood by expectation maximisation from the present matrices, in place, pooled over all sequences.
+
+        Estimated are the matrices that the model has and `fix` does not name; intercepts and input weights that were never given stay
+        zero. With initial='estimated' so are initial_mean and initial_cov. The likelihood cannot fall from one iteration to the next.
+        Where all matrices are free only the law of y is identified: any change of the state's basis fits as well.
+
+        Args:
+            data: sequences; any entry may be missing.
+            fix: names of matrices to keep as they are, such as ("observation", "state_noise").
+            max_iter: iterations, from 1.
+            tol: gain in nats per step of data below which it has converged. EM can be slow: a small gain is not proof of a maximum.
+
+        Raises:
+            InputError: the model has noise_cross or a stationary start, which have no closed M step, or `fix` names no matrix of it.
+            NumericalError: the data leave a variance at zero or do not identify a diffuse start.
+
+        Source: Shumway & Stoffer, J. Time Series Analysis 3 (1982).
+
+        Example:
+            >>> model = sw.StateSpace([[1.0]], [[1.0]], [[1000.0]], [[10000.0]], initial="diffuse")
+            >>> model = model.fit(sw.datasets.load("nile"), fix=("transition", "observation"), max_iter=500, tol=1e-8)
+            >>> round(model.fit_result.log_prob, 2)
+            -633.46
+        """
+        begun = time.perf_counter()
+        max_iter = checks.Integer(1).check("max_iter", max_iter)
+        tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
+        names = self._free_names(fix)
+        seqs = self._receive(data)
+        sys = self.system
+        found = fit_em(sys, seqs, frozenset(_LETTERS[name] for name in names), max_iter, tol)
+        if not np.isfinite(found.log_prob):
+            raise NumericalError(f"fitting failed at the start: {found.outcome.value}")
+        refuse_indefinite(found.parameters)
+        new = {name: getattr(found.parameters, _LETTERS[name]) for name in names}
+        self._learn_schema(seqs)
+        self._parameters = self.parameters | new
+        self._system = found.parameters
+        count = sum(_entries(name, value) for name, value in new.items())
+        self.fit_result = _result(seqs, found, count, time.perf_counter() - begun)
+        return self
+
+    def _free_names(self, fix: Any) -> list[str]:
+        """Names of the matrices to estimate."""
+        if self.system.S.any():
+            raise InputError("`noise_cross` is not zero and EM has no closed M step for it; leave `noise_cross` out")
+        given = self._options["initial"]
+        estimated = given == "estimated"
+        if not estimated and self._options["initial_mean"] is None and not self.system.Pinf.any():
+            raise InputError(
+                "the start is stationary, and EM has no closed M step for that; make the model with initial='estimated' or 'diffuse', or with "
+                "initial_mean and initial_cov"
+            )
+        own = [name for name in _LETTERS if name not in _START and self._options[name] is not None]
+        own += _START if estimated else ()
+        fixed = (fix,) if isinstance(fix, str) else tuple(fix)
+        for name in fixed:
+            if name not in own:
+                raise InputError(f"`fix` has {name!r}; pass names out of {', '.join(own)}")
+        free = [name for name in own if name not in fixed]
+        if not free:
+            raise InputError("`fix` leaves nothing to estimate; leave a name out of it")
+        return free
+
     def _build_system(self) -> System:
-        return _checked_system(self._options)
+        return _checked_system(self._options | self.parameters)
 
     @property
     def n_parameters(self) -> int:
-        """0: every matrix is given."""
-        return 0
+        """Entries that the last fit estimated, a covariance's counted once; 0 while every matrix is as given."""
+        return 0 if self.fit_result is None else int(self.fit_result.details["free_entries"])
+
+
+def _entries(name: str, value: np.ndarray) -> int:
+    n = len(value)
+    return n * (n + 1) // 2 if name in ("state_noise", "observation_noise", "initial_cov") else value.size
+
+
+def _result(seqs: Sequences, found: EMResult[System], count: int, seconds: float) -> FitResult:
+    steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+    details = {"free_entries": count, "start_log_prob": found.start_log_prob}
+    return FitResult(found.outcome, found.log_prob, steps, found.trace, seconds, (), details)
+
+
+def _turning(rng: np.random.Generator, n: int) -> np.ndarray:
+    """(n, n) blocks that turn and shrink by .5 to .95, in a random orthonormal basis."""
+    A = np.zeros((n, n))
+    for i in range(0, n - 1, 2):
+        size, angle = rng.uniform(0.5, 0.95), rng.uniform(0.0, np.pi)
+        A[i : i + 2, i : i + 2] = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if n % 2:
+        A[-1, -1] = rng.uniform(0.5, 0.95)
+    basis, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    return np.asarray(basis @ A @ basis.T)
 
 
 def _checked_system(given: dict[str, Any]) -> System:
@@ -158,7 +289,7 @@ def _start(
     n = len(A)
     initial, mean, cov = given["initial"], given["initial_mean"], given["initial_cov"]
     nothing = np.zeros((n, n))
-    if initial == "known" or (initial is None and mean is not None):
+    if initial == "known" or (initial in (None, "estimated") and mean is not None):
         if mean is None or cov is None:
             raise InputError(
                 "a known start needs both `initial_mean` and `initial_cov`; pass both, or initial='stationary' or 'diffuse'"
@@ -173,5 +304,9 @@ def _start(
             raise InputError(
                 f"`initial` is 'stationary' but `transition` has spectral radius {radius:.6g}, so there is no stationary law; "
                 "pass initial='diffuse' or a known start"
+            )
+        if initial == "estimated":
+            raise InputError(
+                "`initial` is 'estimated' but `transition` has no stationary law to begin with; pass `initial_mean` and `initial_cov`"
             )
     return np.zeros(n) if mean is None else checks.array("initial_mean", mean, (n,)), nothing, np.eye(n)

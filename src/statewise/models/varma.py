@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from scipy.special import ndtri
 
 from statewise._core import checks
-from statewise._core.errors import InputError
+from statewise._core.errors import InputError, NotFittedError
 from statewise._core.seed import generator
 from statewise.fitting.information import delta_method, observed_information
 from statewise.fitting.mle import Maximum, maximise
@@ -22,6 +23,7 @@ from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
 from statewise.models.standard_errors import HasStandardErrors
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
+from statewise.results.impulse import ImpulseResponse
 from statewise.sequences.scaling import Scaling, standardise
 from statewise.sequences.sequences import Sequences
 
@@ -176,7 +178,7 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
                 "the moving-average part has a root on the unit circle at the maximum; its innovations are recovered only slowly"
             )
         agreeing = sum(value > found.log_prob - 0.01 for value in found.others)
-        if agreeing < 2 < len(found.others):
+        if agreeing < 2 <= len(found.others):
             notes.append(
                 f"the likelihood has several maxima: only {agreeing} of {len(found.others)} searches reached the best one; raise `restarts`"
             )
@@ -201,12 +203,65 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
             par = algebra.unpack(at, shape, trend)
             return _flat(_in_original_units(par, known.scaling, known.inputs), trend)
 
-        notes = () if np.isfinite(information.condition) else ("the information matrix is not positive definite",)
+        notes: tuple[str, ...] = (
+            () if np.isfinite(information.condition) else ("the information matrix is not positive definite",)
+        )
         names = _names(known.seqs, p, q, trend)
         covariance = delta_method(natural, point, information.covariance)
         if self.memory().rate > 0.999:
             notes += ("a moving-average root is on the unit circle, where estimates are not asymptotically normal",)
         return Estimates(names, natural(point), covariance, information.condition, information.step, notes)
+
+    def impulse_response(self, steps: int = 20, orthogonal: bool = False, level: float = 95) -> ImpulseResponse:
+        """Ψ[h] in y[t] − μ[t] = Σ Ψ[h] e[t−h], with pointwise bands by the delta method.
+
+        Args:
+            steps: steps after the shock, from 0.
+            orthogonal: shocks of Ψ[h] P, P P' = Σ lower triangular, that depend on the order of the columns; else one unit of each innovation.
+            level: of the bands, in per cent, between 0 and 100. They are NaN where there are no standard errors.
+
+        Source: Lütkepohl (2005), §11.3 and, for the bands, §3.7.
+
+        Example:
+            >>> VARMA(p=1).fit(seqs).impulse_response(steps=8).response.shape
+            (9, 1, 1)
+        """
+        steps = checks.Integer(0).check("steps", steps)
+        orthogonal = checks.Flag().check("orthogonal", orthogonal)
+        level = checks.levels(level)[0]
+        own = self._parameters_in_letters()
+        k, p, q = len(own.mean), len(own.ar), len(own.ma)
+        before = own.mean.size * (self._options["trend"] == "c") + own.weights.size
+        sizes = [before, p * k * k, q * k * k]
+
+        def response(point: np.ndarray) -> np.ndarray:
+            _, ar, ma, lower = np.split(point, np.cumsum(sizes))
+            cov = np.zeros((k, k))
+            cov[np.tril_indices(k)] = lower
+            cov = cov + np.tril(cov, -1).T
+            psi = algebra.responses(ar.reshape(p, k, k), ma.reshape(q, k, k), steps)
+            return np.ravel(psi @ np.linalg.cholesky(cov) if orthogonal else psi)
+
+        shape = (steps + 1, k, k)
+        point = _flat(self.parameters, self._options["trend"])
+        middle = response(point)
+        try:
+            covariance = self.standard_errors().covariance
+            units = np.abs(point) + np.sqrt(
+                np.diag(covariance)
+            )  # differences in proportion to each parameter's own size
+            natural = delta_method(lambda z: response(z * units), point / units, covariance / units[:, None] / units)
+            with np.errstate(invalid="ignore"):
+                half = float(ndtri(0.5 + level / 200)) * np.sqrt(np.diag(natural))
+        except NotFittedError:
+            half = np.full(middle.size, np.nan)
+        names = tuple(self._schema["columns"]) if self._schema else tuple(f"y{i + 1}" for i in range(k))
+        bounds = ((middle - half).reshape(shape), (middle + half).reshape(shape))
+        return ImpulseResponse(middle.reshape(shape), *bounds, level, orthogonal, names)
+
+    @property
+    def _fitted_lags(self) -> int:
+        return int(self._options["p"] + self._options["q"])
 
     def _build_system(self) -> System:
         par = self._parameters_in_letters()

@@ -1,0 +1,1 @@
+"""Where tensors become arrays and back: functions with a known gradient, as differentiable operations."""
