@@ -216,7 +216,7 @@ def test_things_that_are_no_models() -> None:
         sw.compare(["varma"], ar1())
     with pytest.raises(sw.NotFittedError, match="refit"):
         sw.compare([sw.VARMA(p=1)], ar1(), refit=False)
-    given = sw.StateSpace([[0.5]], [[1.0]], [[1.0]], [[1.0]])
+    given = sw.convert(sw.StateSpace([[0.5]], [[1.0]], [[1.0]], [[1.0]]), to="rnn")
     with pytest.raises(sw.InputError, match="refit=False"):
         sw.compare([given], ar1())
     assert sw.compare([given], ar1() - 10, horizon=5, windows=2, refit=False).best.failure is None

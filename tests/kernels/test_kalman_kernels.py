@@ -20,7 +20,7 @@ from tests.reference import kalman as ref
 from statewise.inference import filtering, smoothing, steady
 from statewise.inference.system import stationary_start
 from statewise.inference.system import system as make_system
-from statewise.kernels import kalman, smoother
+from statewise.kernels import kalman, limits, smoother
 from statewise.sequences.sequences import Sequences
 
 LENGTHS = (7, 1, 5)
@@ -188,7 +188,7 @@ def test_stationary_covariance_solves_the_lyapunov_equation(n, radius):
     sys = ref.random_system(rng, n, 1, radius=max(radius, 1e-3))
     A = sys["A"] if radius else np.eye(n, k=1)
     P, power, work, step = np.full((4, n, n), np.nan)
-    assert kalman.stationary_covariance(A, sys["Q"], P, power, work, step)
+    assert limits.stationary_covariance(A, sys["Q"], P, power, work, step)
     np.testing.assert_allclose(P, solve_discrete_lyapunov(A, sys["Q"]), rtol=1e-8)
     np.testing.assert_array_equal(P, P.T)
 
@@ -202,14 +202,14 @@ def test_stationary_covariance_of_an_indefinite_matrix(seed):
     if seed % 2:
         Q[np.diag_indices(4)] = 0.0
     P, power, work, step = np.empty((4, 4, 4))
-    assert kalman.stationary_covariance(A, Q, P, power, work, step)
+    assert limits.stationary_covariance(A, Q, P, power, work, step)
     np.testing.assert_allclose(P, solve_discrete_lyapunov(A, Q), rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("root", [1.0, -1.0, 1.5])
 def test_stationary_covariance_of_a_root_outside_the_circle_does_not_exist(root):
     P, power, work, step = np.empty((4, 2, 2))
-    assert not kalman.stationary_covariance(np.diag([0.5, root]), np.eye(2), P, power, work, step)
+    assert not limits.stationary_covariance(np.diag([0.5, root]), np.eye(2), P, power, work, step)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -222,7 +222,7 @@ def test_steady_covariance_solves_the_riccati_equation(seed, radius):
     for start in (sys["P0"], 100 * np.eye(4), np.zeros((4, 4))):
         P = start.copy()
         args = (sys["A"], sys["C"], sys["Q"], sys["R"], sys["S"])
-        assert kalman.steady_covariance(*args, P, 1e-4 * np.diag(start), 100_000) < 5000
+        assert limits.steady_covariance(*args, P, 1e-4 * np.diag(start), 100_000) < 5000
         np.testing.assert_allclose(P, want, rtol=1e-9, atol=1e-11)
 
 
@@ -230,7 +230,7 @@ def test_steady_covariance_says_when_it_does_not_settle():
     """A constant observed with noise: P = R/t falls for ever. Oracle: that formula."""
     one = np.eye(1)
     P = one.copy()
-    assert kalman.steady_covariance(one, one, 0 * one, one, 0 * one, P, np.array([1e-4]), 1000) == 1000
+    assert limits.steady_covariance(one, one, 0 * one, one, 0 * one, P, np.array([1e-4]), 1000) == 1000
     np.testing.assert_allclose(P, 1 / 1001, rtol=1e-10)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.reference import kalman as ref
 
 import statewise as sw
-from statewise._core.errors import InputError, NumericalError, UnsupportedError
+from statewise._core.errors import InputError, NotFittedError, NumericalError
 
 LEVEL = {"transition": [[1.0]], "observation": [[1.0]], "state_noise": [[1469.178]], "observation_noise": [[15098.53]]}
 
@@ -324,5 +324,5 @@ def test_a_copy_of_a_column_without_noise_is_refused_with_the_remedy():
 
 def test_criteria_need_a_fit():
     _, model, _, _, _ = example()
-    with pytest.raises(UnsupportedError, match="no fit"):
+    with pytest.raises(NotFittedError, match="has not been fitted"):
         _ = model.aic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.inference.system import System
-from statewise.kernels import kalman
+from statewise.kernels import limits
 from statewise.results.fit import Memory, half_life
 
 
@@ -28,7 +28,7 @@ def predictor_gain(sys: System, max_iter: int = 100_000) -> tuple[np.ndarray, np
 def settle(sys: System, P: np.ndarray, max_iter: int) -> int:
     """Iterate the covariance P of the prediction in place, on complete data, until it is steady; the number of steps that took."""
     floor = 1e-4 * np.diag(sys.P0)
-    return int(kalman.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, floor, max_iter))
+    return int(limits.steady_covariance(sys.A, sys.C, sys.Q, sys.R, sys.S, P, floor, max_iter))
 
 
 def memory(sys: System) -> Memory:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statewise.kernels import kalman
+from statewise.kernels import limits
 from statewise.sequences.sequences import Sequences
 
 
@@ -84,7 +84,7 @@ def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) 
     if n and np.abs(np.linalg.eigvals(A)).max() >= 1.0:
         return None
     P, power, work, step = np.empty((4, n, n))
-    if not kalman.stationary_covariance(np.ascontiguousarray(A), np.ascontiguousarray(Q), P, power, work, step):
+    if not limits.stationary_covariance(np.ascontiguousarray(A), np.ascontiguousarray(Q), P, power, work, step):
         return None
     mean = np.zeros(n) if b is None else np.linalg.solve(np.eye(n) - A, b)
     return mean, P

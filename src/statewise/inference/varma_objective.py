@@ -7,7 +7,7 @@ import numpy as np
 from statewise.inference import varma as algebra
 from statewise.inference import varma_likelihood as exact
 from statewise.inference.varma import VarmaParameters
-from statewise.kernels import kalman
+from statewise.kernels import limits
 from statewise.kernels import varma as kernels
 from statewise.sequences.sequences import Sequences
 
@@ -59,7 +59,7 @@ class VarmaObjective:
             return None
         root = K @ low
         P0, P0_gradient, *work = np.empty((5, k * r, k * r))
-        if not kalman.stationary_covariance(A, root @ root.T, P0, *work):
+        if not limits.stationary_covariance(A, root @ root.T, P0, *work):
             return None
         assert self.data is not None
         found = exact.log_prob_and_derivatives(self.data, par.ar, par.ma, par.mean, par.weights, par.cov, P0)
@@ -67,7 +67,7 @@ class VarmaObjective:
             return None
         value, g = found
         # Through P₀ = A P₀ A' + K Σ K': X solves the adjoint equation.
-        if not kalman.stationary_covariance(np.ascontiguousarray(A.T), g.P0, P0_gradient, *work):
+        if not limits.stationary_covariance(np.ascontiguousarray(A.T), g.P0, P0_gradient, *work):
             return None
         X = P0_gradient
         gA, XK = 2 * (X @ A @ P0)[:, :k], X @ K
