@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from statewise.inference.smoothing import Gradient
 from statewise.inference.system import System, system
 
 
@@ -44,6 +45,12 @@ def structural_system(
     m0 = np.zeros(n * p) if start is None else start
     zero = np.zeros((n * p, n * p))
     return system(A, C, Q, R, m0, zero, Pinf=np.eye(n * p), d=mean, D=weights)
+
+
+def variance_gradient(gradient: Gradient, names: list[str], *, trend: bool, seasonal: int | None) -> np.ndarray:
+    """Gradient of one column's log-likelihood in its variances, in the order of `names`, from that in Q and R."""
+    driven = _one_column("level" in names, trend, seasonal)[2]
+    return np.array([gradient.R[0, 0] if n == "irregular" else gradient.Q.diagonal()[driven.index(n)] for n in names])
 
 
 def _one_column(level: bool, trend: bool, seasonal: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:

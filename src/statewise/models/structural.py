@@ -12,7 +12,8 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.fitting.mle import Maximum, maximise, with_differences
 from statewise.inference.filtering import filter_status, run_filter
-from statewise.inference.structural import component_names, structural_system
+from statewise.inference.smoothing import log_prob_gradient
+from statewise.inference.structural import component_names, structural_system, variance_gradient
 from statewise.inference.system import System
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
@@ -132,9 +133,23 @@ class Structural(LinearGaussian, Trainable):
             past, status = filter_status(unknown(point), scaled, store=False)
             return -np.inf if status.any() else float(past.log_prob.sum())
 
+        differences = with_differences(objective)
+
+        def with_gradient(point: np.ndarray) -> tuple[float, np.ndarray] | None:
+            sys = unknown(point)
+            found = log_prob_gradient(sys, scaled)
+            if found is None:
+                return differences(point)
+            value, gradient = found
+            logs = point[: len(names)]
+            noise = variance_gradient(gradient, names, trend=self._options["trend"], seasonal=season)
+            free = (logs > _FLOOR) & (logs < _CEILING)
+            rest = [gradient.D[0], gradient.d[:with_mean]]
+            return value, np.concatenate([np.where(free, noise * _variances(logs), 0.0), *rest])
+
         starts = [np.concatenate([start, np.zeros(width + with_mean)]) for start in _starts(names)]
         starts = sorted(starts, key=objective)[-2:]
-        found = maximise(with_differences(objective), starts, scaled.rows, max_iter, tol)
+        found = maximise(with_gradient, starts, scaled.rows, max_iter, tol)
         logs, weights, mean = _split(found.point, len(names), width)
         scale = float(scaling.scale[0])
         weights = scale * weights / spread
