@@ -138,3 +138,21 @@ def test_random_models_are_stable_and_repeatable(states, dim):
     assert np.abs(np.linalg.eigvals(one.system.A)).max() <= 0.95 + 1e-12
     assert (one.system.n, one.system.p) == (states, dim)
     np.testing.assert_array_equal(one.system.A, two.system.A)
+
+
+@pytest.mark.parametrize("fix", [(), ("initial_mean",), ("initial_cov",), ("initial_mean", "initial_cov")])
+def test_the_start_that_was_fitted_with_comes_back_from_a_file(tmp_path, fix):
+    drawn = sw.StateSpace.random(2, 1, seed=1)
+    words = {k: v for k, v in drawn.parameters.items() if not k.startswith("initial")}
+    seqs = drawn.sample(40, 2, seed=0)
+    model = sw.StateSpace(**words, initial="estimated").fit(seqs, fix=fix, max_iter=5)
+    model.save(tmp_path / "model")
+    np.testing.assert_allclose(sw.load(tmp_path / "model").log_prob(seqs), model.log_prob(seqs), rtol=1e-12)
+
+
+def test_a_diffuse_start_stays_diffuse_where_the_fitted_transition_is_stable(tmp_path):
+    seqs = sw.datasets.load("nile")
+    model = sw.StateSpace([[1.0]], [[1.0]], [[1000.0]], [[10000.0]]).fit(seqs, fix=("observation",), max_iter=20)
+    assert model.parameters["transition"] < 1
+    model.save(tmp_path / "model")
+    np.testing.assert_allclose(sw.load(tmp_path / "model").log_prob(seqs), model.log_prob(seqs), rtol=1e-12)

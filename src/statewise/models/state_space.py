@@ -192,9 +192,13 @@ class StateSpace(LinearGaussian, Trainable):
         refuse_indefinite(found.parameters)
         new = {name: getattr(found.parameters, _LETTERS[name]) for name in names}
         self._learn_schema(seqs)
+        if self._options["initial"] == "estimated":  # one that `fix` keeps too: it is not to follow the new transition
+            new = {"initial_mean": found.parameters.m0, "initial_cov": found.parameters.P0} | new
+        elif self._options["initial"] is None and sys.Pinf.any():
+            self._options["initial"] = "diffuse"  # what it was fitted with, whatever the new transition allows
         self._parameters = self.parameters | new
         self._system = found.parameters
-        count = sum(_entries(name, value) for name, value in new.items())
+        count = sum(_entries(name, self._parameters[name]) for name in names)
         self.fit_result = _result(seqs, found, count, time.perf_counter() - begun)
         return self
 
