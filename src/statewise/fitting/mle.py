@@ -73,10 +73,18 @@ def _curvature(
 
 
 def _go_on(objective: Objective, begun: Maximum, steps: int, max_iter: int, tol: float) -> Maximum:
-    left = max_iter - len(begun.trace)
-    if begun.outcome is not Outcome.MAX_ITER or left < 1:
+    if begun.outcome is not Outcome.MAX_ITER:
         return begun
-    found = _search(objective, begun.point, steps, left, tol, begun.curvature)
+    return _continued(objective, begun, steps, max_iter, tol, begun.curvature)
+
+
+def _continued(
+    objective: Objective, begun: Maximum, steps: int, max_iter: int, tol: float, curvature: np.ndarray | None
+) -> Maximum:
+    left = max_iter - len(begun.trace)
+    if left < 1:
+        return begun
+    found = _search(objective, begun.point, steps, left, tol, curvature)
     return replace(found, trace=np.concatenate([begun.trace, found.trace]))
 
 
@@ -111,6 +119,7 @@ def _search(
     tol: float,
     curvature: np.ndarray | None = None,
 ) -> Maximum:
+    """BFGS from one start; where a line search fails under a given curvature, which may be what misled it, it goes on without."""
     if not start.size:
         found = objective(start)
         value = -np.inf if found is None else found[0]
@@ -145,4 +154,6 @@ def _search(
         outcome = Outcome.MAX_ITER if found.status == 1 else Outcome.LINE_SEARCH
     value = -steps * float(found.fun)
     inverse = (found.hess_inv + found.hess_inv.T) / 2
-    return Maximum(found.x, value, outcome, np.array(trace or [value]), gradient, curvature=inverse)
+    maximum = Maximum(found.x, value, outcome, np.array(trace or [value]), gradient, curvature=inverse)
+    misled = outcome is Outcome.LINE_SEARCH and curvature is not None
+    return _continued(objective, maximum, steps, max_iter, tol, None) if misled else maximum

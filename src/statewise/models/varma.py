@@ -27,7 +27,9 @@ from statewise.results.impulse import ImpulseResponse
 from statewise.sequences.scaling import Scaling, standardise
 from statewise.sequences.sequences import Sequences
 
-_FOLLOWED = 2  # searches, the best after a few iterations, that are followed to the end
+_FOLLOWED = (
+    2  # searches, the best after a few iterations, that are followed to the end; half of the restarts if that is more
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
             max_iter: quasi-Newton iterations of each search, from 1.
             tol: largest gradient entry per step of the standardised data at convergence.
             restarts: random searches beside those from Hannan–Rissanen, a pure autoregression and white noise. They are made only with
-                q > 0: a pure autoregression has a single maximum in practice. All maxima reached are in ``fit_result.details["starts"]``
-                (on the standardised scale), and a note says so when they disagree.
+                q > 0: a pure autoregression has a single maximum in practice. After a few iterations the best two, or half of `restarts` if that is
+                more, are followed to the end; the maxima that they reach are in ``fit_result.details["starts"]`` (on the standardised
+                scale), and a note says so when they disagree.
             seed: for the restarts.
 
         Raises:
@@ -158,12 +161,13 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
                 far = algebra.pack(algebra.random_parameters(first, rng), trend)
                 starts.append(far if i % 2 else near)
         starts = [start for start in starts if objective(start) is not None] or starts[-1:]
-        return maximise(objective, starts, scaled.rows, max_iter, tol, objective.inverse_information, kept=_FOLLOWED)
+        kept = max(_FOLLOWED, restarts // 2)
+        return maximise(objective, starts, scaled.rows, max_iter, tol, objective.inverse_information, kept=kept)
 
     def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
         notes = []
         spread = np.nanstd(seqs.values, axis=0)
-        if np.linalg.eigvalsh(self.innovation_cov / np.outer(spread, spread))[0] < 1e-7:
+        if np.linalg.eigvalsh(self.innovation_cov / np.outer(spread, spread))[0] < 1e-8:
             notes.append(
                 "the innovation covariance is almost singular: a column is a linear combination of others and of the past, so that the "
                 "likelihood has no maximum; leave it out"
