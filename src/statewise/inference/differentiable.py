@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 
 from statewise._core.errors import InputError, NumericalError
-from statewise.inference.smoothing import log_prob_gradient
+from statewise.inference.smoothing import Gradient, log_prob_gradient
 from statewise.inference.system import System
 from statewise.ops.scalar import scalar
 from statewise.sequences.sequences import Sequences
 
-LETTERS = ("A", "C", "Q", "R", "S", "b", "d", "D", "m0", "P0")
+LETTERS = tuple(field.name for field in fields(Gradient))
 
 
 def log_prob(sys: System, seqs: Sequences, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -134,18 +134,24 @@ def _refuse_diffuse(sys: System, seqs: Sequences, W: np.ndarray, reach: np.ndarr
         )
 
 
-def sample(
+def simulate(
     sys: System, length: int, count: int, rng: np.random.Generator, inputs: np.ndarray | None = None
-) -> np.ndarray:
-    """(count, length, p) draws from the model, started from N(m0, P0); `inputs` is (count, length, u) or None."""
-    noise = np.block([[sys.Q, sys.S], [sys.S.T, sys.R]])
-    root = square_root(noise)
-    start = square_root(sys.P0)
-    x = sys.m0 + rng.standard_normal((count, start.shape[1])) @ start.T
-    y = np.empty((count, length, sys.p))
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the states (count, length, n) and observations (count, length, p), started from N(m0, P0); `inputs` is (count, length, u) or None."""
+    root, start = square_root(sys.noise), square_root(sys.P0)
+    x, y = np.empty((count, length, sys.n)), np.empty((count, length, sys.p))
+    now = sys.m0 + rng.standard_normal((count, start.shape[1])) @ start.T
     for t in range(length):
         e = rng.standard_normal((count, root.shape[1])) @ root.T
         u = None if inputs is None else inputs[:, t]
-        y[:, t] = x @ sys.C.T + sys.d + e[:, sys.n :] + (0 if u is None else u @ sys.D.T)
-        x = x @ sys.A.T + sys.b + e[:, : sys.n] + (0 if u is None else u @ sys.B.T)
-    return y
+        x[:, t] = now
+        y[:, t] = now @ sys.C.T + sys.d + e[:, sys.n :] + (0 if u is None else u @ sys.D.T)
+        now = now @ sys.A.T + sys.b + e[:, : sys.n] + (0 if u is None else u @ sys.B.T)
+    return x, y
+
+
+def sample(
+    sys: System, length: int, count: int, rng: np.random.Generator, inputs: np.ndarray | None = None
+) -> np.ndarray:
+    """(count, length, p) observations drawn from the model; arguments as in `simulate`."""
+    return simulate(sys, length, count, rng, inputs)[1]

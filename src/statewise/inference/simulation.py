@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from statewise.inference.filtering import simulate
 from statewise.inference.smoothing import smooth
-from statewise.inference.system import System, square_root
+from statewise.inference.system import System
 from statewise.sequences.sequences import Sequences
 
 
@@ -24,24 +27,11 @@ def simulate_states(sys: System, seqs: Sequences, count: int, rng: np.random.Gen
     Raises:
         NumericalError: as `smoothing.smooth`.
     """
-    x, y = _unconditional(sys, seqs, count, rng)
-    n, lengths = sys.n, np.tile(seqs.lengths, count)
+    centred = {name: np.zeros_like(getattr(sys, name)) for name in ("m0", "b", "d", "B", "D")}
+    drawn = [simulate(replace(sys, **centred), int(length), count, rng) for length in seqs.lengths]
+    x, y = (np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))
+    lengths = np.tile(seqs.lengths, count)
     inputs = None if seqs.inputs is None else np.tile(seqs.inputs, (count, 1))
     differences = Sequences((seqs.values - y).reshape(count * seqs.rows, sys.p), lengths, inputs=inputs)
     mean, _ = smooth(sys, differences)
-    return x + mean.reshape(count, seqs.rows, n)
-
-
-def _unconditional(sys: System, seqs: Sequences, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """States (count, rows, n) and observations (count, rows, p) of the model without its offsets and inputs, started from N(0, P0)."""
-    n = sys.n
-    noise_root = square_root(np.block([[sys.Q, sys.S], [sys.S.T, sys.R]]))
-    start_root = square_root(sys.P0)
-    noise = rng.standard_normal((count, seqs.rows, noise_root.shape[1])) @ noise_root.T
-    starts = rng.standard_normal((count, len(seqs), start_root.shape[1])) @ start_root.T
-    x = np.empty((count, seqs.rows, n))
-    for i, (first, end) in enumerate(zip(seqs.offsets[:-1], seqs.offsets[1:], strict=True)):
-        x[:, first] = starts[:, i]
-        for t in range(first, end - 1):
-            x[:, t + 1] = x[:, t] @ sys.A.T + noise[:, t, :n]
-    return x, x @ sys.C.T + noise[:, :, n:]
+    return x + mean.reshape(x.shape)

@@ -213,7 +213,7 @@ def smooth_noise(sys: System, seqs: Sequences) -> Noise:
         NumericalError: as `smooth`.
     """
     back = _smoothed(sys, seqs, noise=True)
-    G = np.block([[sys.Q, sys.S], [sys.S.T, sys.R]])
+    G = sys.noise
     mean = np.hstack([back.shocks, back.errors]) @ G
     return Noise(mean[:, : sys.n], mean[:, sys.n :], G - G @ back.information @ G)
 

@@ -43,6 +43,11 @@ class System:
     def p(self) -> int:
         return self.C.shape[0]
 
+    @property
+    def noise(self) -> np.ndarray:
+        """(n + p, n + p) the covariance of (w[t], v[t])."""
+        return np.block([[self.Q, self.S], [self.S.T, self.R]])
+
 
 def system(
     A: np.ndarray,
@@ -106,8 +111,8 @@ def without_offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarra
 
 def square_root(cov: np.ndarray) -> np.ndarray:
     """(n, k) factor F with F F' = cov, for a positive semi-definite matrix whose correlation matrix has rank k."""
-    if not cov.size:
-        return np.zeros_like(cov)
+    if not cov.any():
+        return np.zeros((len(cov), 0))
     units = np.sqrt(np.diag(cov))
     units = np.where(units > 0, units, 1.0)
     values, vectors = np.linalg.eigh(cov / units[:, None] / units)

@@ -16,7 +16,8 @@ _LEAST_WORK = 200_000  # steps × states² below which a second thread costs mor
 def over_sequences(work: Callable[[int, int], None], offsets: np.ndarray, cost_per_step: int) -> None:
     """Call ``work(first, last)`` so that all sequences are covered, split by length over the cores where it pays."""
     count = len(offsets) - 1
-    shards = min(thread_count(), count, 1 + int(offsets[-1]) * cost_per_step // _LEAST_WORK)
+    shards = min(count, 1 + int(offsets[-1]) * cost_per_step // _LEAST_WORK)
+    shards = min(shards, thread_count()) if shards > 1 else 1
     if shards == 1:
         work(0, count)
         return

@@ -22,49 +22,9 @@ import numpy as np
 from statewise.kernels._jit import jit
 from statewise.kernels.known import DEGENERATE_TOLERANCE, DENSE_SHARE, LOG_2PI, dense_sandwich, learn_known
 from statewise.kernels.steady import STEADY_SHARE, STRETCH, distance, steady_map, steady_run, will_stay
+from statewise.kernels.step import any_nonzero, copy, decorrelate, diagonal, nonzeros, sandwich, transition
 
 DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach; smaller: the entry tells nothing of the diffuse part
-SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
-
-
-@jit
-def _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross):
-    """For the k entries in `seen`: the unit-lower L and D of R = L D L', C* = L⁻¹ C and G = S L⁻ᵀ D⁻¹."""
-    n = C.shape[1]
-    for i in range(k):
-        for j in range(i + 1):
-            total = R[seen[i], seen[j]]
-            for h in range(j):
-                total -= low[i, h] * low[j, h] * D[h]
-            if i == j:
-                D[i] = total if total > SINGULAR_TOLERANCE * R[seen[i], seen[i]] else 0.0
-            else:
-                low[i, j] = total / D[j] if D[j] > 0.0 else 0.0
-        for a in range(n):
-            value = C[seen[i], a]
-            for h in range(i):
-                value -= low[i, h] * Cs[h, a]
-            Cs[i, a] = value
-        if cross:
-            for a in range(n):
-                value = S[a, seen[i]]
-                for h in range(i):
-                    value -= low[i, h] * G[a, h] * D[h]
-                G[a, i] = value / D[i] if D[i] > 0.0 else 0.0
-
-
-@jit
-def _transition(A, Q, Cs, G, D, k, Ab, Qb):
-    """Ab = A − G C*, Qb = Q − G D G'."""
-    n = A.shape[0]
-    for a in range(n):
-        for c in range(n):
-            move, noise = A[a, c], Q[a, c]
-            for i in range(k):
-                move -= G[a, i] * Cs[i, c]
-                noise -= G[a, i] * D[i] * G[c, i]
-            Ab[a, c] = move
-            Qb[a, c] = noise
 
 
 @jit
@@ -144,38 +104,6 @@ def _update(c, d, value, m, P, size, W, reach, rank, gain, gain_inf, share):
 
 
 @jit
-def _nonzeros(A, index, count):
-    """List the columns of the nonzero entries of each row: structural models move by very sparse matrices."""
-    for a in range(A.shape[0]):
-        count[a] = 0
-        for b in range(A.shape[1]):
-            if A[a, b] != 0.0:
-                index[a, count[a]] = b
-                count[a] += 1
-
-
-@jit
-def _sandwich(A, index, count, P, Q, work, out):
-    """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P."""
-    n = A.shape[0]
-    for a in range(n):
-        for c in range(n):
-            work[a, c] = 0.0
-        for k in range(count[a]):
-            b = index[a, k]
-            weight = A[a, b]
-            for c in range(n):
-                work[a, c] += weight * P[b, c]
-    for c in range(n):
-        for a in range(c, n):
-            total = Q[a, c]
-            for k in range(count[c]):
-                total += work[a, index[c, k]] * A[c, index[c, k]]
-            out[a, c] = total
-            out[c, a] = total
-
-
-@jit
 def _move_columns(A, W, work):
     """W ← A W."""
     n, d = W.shape
@@ -193,15 +121,6 @@ def _move_columns(A, W, work):
 
 
 @jit
-def _any_nonzero(S):
-    for a in range(S.shape[0]):
-        for b in range(S.shape[1]):
-            if S[a, b] != 0.0:
-                return True
-    return False
-
-
-@jit
 def _see(row, seen, k_before):
     """List the observed entries of a row in `seen`. Returns how many, and whether they differ from those listed before."""
     k, changed = 0, False
@@ -211,12 +130,6 @@ def _see(row, seen, k_before):
             seen[k] = j
             k += 1
     return k, changed or k != k_before
-
-
-@jit
-def _diagonal(P, out):
-    for a in range(P.shape[0]):
-        out[a] = P[a, a]
 
 
 @jit
@@ -247,7 +160,7 @@ def _store_diffuse_states(W, reach, rank, share, unit, out, t):
 def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share):
     """All observed entries of step t. Returns the log density, how many diffuse directions are left, and whether an entry was degenerate."""
     total, degenerate = 0.0, False
-    _diagonal(P, size)
+    diagonal(P, size)
     for i in range(k):
         value = y[t, seen[i]]
         for h in range(i):
@@ -307,13 +220,13 @@ def _filter_diffuse(
     p, n, rank = y.shape[1], A.shape[0], W.shape[1]
     if rank == 0:
         return start, 0
-    cross = _any_nonzero(S)
+    cross = any_nonzero(S)
     seen, k = np.zeros(p, np.int64), -1
     low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    _transition(A, Q, Cs, G, D, 0, Ab, Qb)
+    transition(A, Q, Cs, G, D, 0, Ab, Qb)
     index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
-    _nonzeros(Ab, index, count)
+    nonzeros(Ab, index, count)
     gain, gain_inf, moved, size, share = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(rank)
     work, unit = np.empty((n, n)), np.zeros(n)
     status = 0
@@ -322,10 +235,10 @@ def _filter_diffuse(
             return t, status
         k, changed = _see(y[t], seen, k)
         if changed:
-            _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
+            decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             if cross:
-                _transition(A, Q, Cs, G, D, k, Ab, Qb)
-                _nonzeros(Ab, index, count)
+                transition(A, Q, Cs, G, D, k, Ab, Qb)
+                nonzeros(Ab, index, count)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
             _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
@@ -339,23 +252,16 @@ def _filter_diffuse(
             _store(m, P, mean_filt, cov_filt, t)
             _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
-        _sandwich(Ab, index, count, P, Qb, work, P)
+        sandwich(Ab, index, count, P, Qb, work, P)
         _move_columns(Ab, W, work)
         _move_columns(Ab, reach, work)
     return stop, status
 
 
 @jit
-def _copy(source, out):
-    for a in range(source.shape[0]):
-        for b in range(source.shape[1]):
-            out[a, b] = source[a, b]
-
-
-@jit
 def _list_moves(Ab, index, count, At):
     """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
-    _nonzeros(Ab, index, count)
+    nonzeros(Ab, index, count)
     n, total = Ab.shape[0], 0
     for a in range(n):
         total += count[a]
@@ -370,15 +276,15 @@ def _filter_known(
 ):
     """Filter rows start to stop from a known prediction. Returns 2 if degenerate, else 0, and the row from which P is steady to the end."""
     p, n = y.shape[1], A.shape[0]
-    cross = _any_nonzero(S)
+    cross = any_nonzero(S)
     seen, k = np.zeros(p, np.int64), -1
     low, Cs, G, Ab, Qb = np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
     D, ys, z, sd, u = np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros((p, n))
-    _transition(A, Q, Cs, G, D, 0, Ab, Qb)
+    transition(A, Q, Cs, G, D, 0, Ab, Qb)
     index, count, At, work = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n)), np.empty((n, n))
     dense = _list_moves(Ab, index, count, At)
     gain, moved, size = np.empty(n), np.empty(n), np.empty(n)
-    before, limit, limit_filt = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+    before, limit, limit_filt, floor = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.zeros(n)
     M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
     status, known_limit, steady_from, limit_constant = 0, False, stop, 0.0
     complete, change_before, constant, constant_before = 0, np.inf, 0.0, 0.0
@@ -386,16 +292,16 @@ def _filter_known(
     while t < stop:
         k, changed = _see(y[t], seen, k)
         if changed:
-            _decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
+            decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             if cross:
-                _transition(A, Q, Cs, G, D, k, Ab, Qb)
+                transition(A, Q, Cs, G, D, k, Ab, Qb)
                 dense = _list_moves(Ab, index, count, At)
         here = False
         if k < p or not settle:
             complete, change_before = 0, np.inf
         elif known_limit:
-            if distance(P, limit, Q, size, STEADY_SHARE) <= STEADY_SHARE:
-                _copy(limit, P)
+            if distance(P, limit, Q, floor, size, STEADY_SHARE) <= STEADY_SHARE:
+                copy(limit, P)
                 steady_from = t
                 t = steady_run(
                     y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
@@ -407,14 +313,14 @@ def _filter_known(
         else:
             if complete % STRETCH == 0:
                 if complete > STRETCH:
-                    change = max(distance(P, before, Q, size, np.inf), abs(constant - constant_before))
+                    change = max(distance(P, before, Q, floor, size, np.inf), abs(constant - constant_before))
                     here = will_stay(change, change_before, (stop - t) / STRETCH)
                     change_before = change
-                _copy(P, before)
+                copy(P, before)
                 constant_before = constant
             complete += 1
         if here:
-            _copy(P, limit)
+            copy(P, limit)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
         log_prob[t], constant, degenerate = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd)
@@ -425,16 +331,16 @@ def _filter_known(
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
         if here and not degenerate:
             steady_map(low, Cs, Ab, G, u, sd, M)
-            _copy(P, limit_filt)
-            _copy(u, limit_u)
-            _copy(limit, P)
+            copy(P, limit_filt)
+            copy(u, limit_u)
+            copy(limit, P)
             known_limit, limit_constant = True, constant
             if t + 1 == stop:
                 steady_from = t
         elif dense:
             dense_sandwich(Ab, At, P, Qb, work, P)
         else:
-            _sandwich(Ab, index, count, P, Qb, work, P)
+            sandwich(Ab, index, count, P, Qb, work, P)
         t += 1
     return status, steady_from
 

@@ -17,13 +17,14 @@ STEADY_SHARE = 1e-11  # of the scale of P: how far from its limit it may be held
 
 
 @jit(fast=True)
-def distance(P, before, Q, unit, enough):
-    """Largest |P − before| of an entry, relative to the scales of its two states: the larger of their P and Q; the first that
-    is found to be more than `enough` will do.
+def distance(P, before, Q, floor, unit, enough):
+    """Largest |P − before| of an entry, relative to the scales of its two states: the largest of their P, Q and `floor` (n,).
+
+    The first that is found to be more than `enough` will do. `unit` (n,) is room to work in.
     """
     n, largest = P.shape[0], 0.0
     for a in range(n):
-        scale = max(P[a, a], Q[a, a])
+        scale = max(P[a, a], Q[a, a], floor[a])
         unit[a] = 1.0 / math.sqrt(scale) if scale > 0.0 else 0.0
     for a in range(n):
         for b in range(a + 1):

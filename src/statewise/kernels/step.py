@@ -1,0 +1,104 @@
+"""What one step of every covariance recursion is made of: removing correlated errors, and A P A' + Q by the nonzero entries of A.
+
+Letters as in `statewise.kernels.kalman`.
+"""
+
+from __future__ import annotations
+
+from statewise.kernels._jit import jit
+
+SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
+
+
+@jit
+def decorrelate(C, R, S, seen, k, low, D, Cs, G, cross):
+    """For the k entries in `seen`: the unit-lower L and D of R = L D L', C* = L⁻¹ C and G = S L⁻ᵀ D⁻¹."""
+    n = C.shape[1]
+    for i in range(k):
+        for j in range(i + 1):
+            total = R[seen[i], seen[j]]
+            for h in range(j):
+                total -= low[i, h] * low[j, h] * D[h]
+            if i == j:
+                D[i] = total if total > SINGULAR_TOLERANCE * R[seen[i], seen[i]] else 0.0
+            else:
+                low[i, j] = total / D[j] if D[j] > 0.0 else 0.0
+        for a in range(n):
+            value = C[seen[i], a]
+            for h in range(i):
+                value -= low[i, h] * Cs[h, a]
+            Cs[i, a] = value
+        if cross:
+            for a in range(n):
+                value = S[a, seen[i]]
+                for h in range(i):
+                    value -= low[i, h] * G[a, h] * D[h]
+                G[a, i] = value / D[i] if D[i] > 0.0 else 0.0
+
+
+@jit
+def transition(A, Q, Cs, G, D, k, Ab, Qb):
+    """Ab = A − G C*, Qb = Q − G D G'."""
+    n = A.shape[0]
+    for a in range(n):
+        for c in range(n):
+            move, noise = A[a, c], Q[a, c]
+            for i in range(k):
+                move -= G[a, i] * Cs[i, c]
+                noise -= G[a, i] * D[i] * G[c, i]
+            Ab[a, c] = move
+            Qb[a, c] = noise
+
+
+@jit
+def nonzeros(A, index, count):
+    """List the columns of the nonzero entries of each row: structural models move by very sparse matrices."""
+    for a in range(A.shape[0]):
+        count[a] = 0
+        for b in range(A.shape[1]):
+            if A[a, b] != 0.0:
+                index[a, count[a]] = b
+                count[a] += 1
+
+
+@jit
+def sandwich(A, index, count, P, Q, work, out):
+    """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P."""
+    n = A.shape[0]
+    for a in range(n):
+        for c in range(n):
+            work[a, c] = 0.0
+        for k in range(count[a]):
+            b = index[a, k]
+            weight = A[a, b]
+            for c in range(n):
+                work[a, c] += weight * P[b, c]
+    for c in range(n):
+        for a in range(c, n):
+            total = Q[a, c]
+            for k in range(count[c]):
+                total += work[a, index[c, k]] * A[c, index[c, k]]
+            out[a, c] = total
+            out[c, a] = total
+
+
+@jit
+def any_nonzero(S):
+    for a in range(S.shape[0]):
+        for b in range(S.shape[1]):
+            if S[a, b] != 0.0:
+                return True
+    return False
+
+
+@jit
+def diagonal(P, out):
+    for a in range(P.shape[0]):
+        out[a] = P[a, a]
+
+
+@jit
+def copy(source, out):
+    for a in range(source.shape[0]):
+        for b in range(source.shape[1]):
+            out[a, b] = source[a, b]
