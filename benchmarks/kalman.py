@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -103,18 +104,24 @@ def _pooled(count: int) -> Pair:
     )
 
 
+PEER = "statsmodels loglike (univariate, steady state)"
+
+
 def _workload(n: int, p: int, steps: int, name: str, what: str, missing: float = 0.0) -> Workload:
-    return Workload(
-        name=name,
-        what=what,
-        peer="statsmodels loglike (univariate, steady state)",
-        unit="nats",
-        tolerance=1e-6,
-        steps=steps,
-        quick_steps=min(steps, 50),
-        build=lambda size: _log_likelihood(n, p, size, missing),
-        packages=("statsmodels",),
-    )
+    return _any(name, what, steps, min(steps, 50), lambda size: _log_likelihood(n, p, size, missing))
+
+
+def _any(
+    name: str,
+    what: str,
+    steps: int,
+    quick_steps: int,
+    build: Callable[[int], Pair],
+    peer: str = PEER,
+    unit: str = "nats",
+    tolerance: float = 1e-6,
+) -> Workload:
+    return Workload(name, what, peer, unit, tolerance, steps, quick_steps, build, packages=("statsmodels",))
 
 
 SIZES = ((2, 1), (4, 2), (10, 3), (20, 5))
@@ -132,27 +139,23 @@ MISSING = [
 WORKLOADS = [
     *COMPLETE,
     *MISSING,
-    Workload(
-        name="kalman-slow-gain",
-        what="Kalman log-likelihood, trend + season of 12 (13 states, unit roots), 10 000 steps",
-        peer="statsmodels loglike (univariate, steady state)",
+    _any(
+        "kalman-slow-gain",
+        "Kalman log-likelihood, trend + season of 12 (13 states, unit roots), 10 000 steps",
+        10_000,
+        200,
+        _slow_gain,
         unit="relative to the full recursion",
         tolerance=1e-8,
-        steps=10_000,
-        quick_steps=200,
-        build=_slow_gain,
-        packages=("statsmodels",),
     ),
-    Workload(
-        name="kalman-pooled",
-        what="local-level log-likelihood of 1 000 series of 200 steps",
+    _any(
+        "kalman-pooled",
+        "local-level log-likelihood of 1 000 series of 200 steps",
+        1_000,
+        5,
+        _pooled,
         peer="statsmodels loglike, a fresh model for each series",
-        unit="nats",
         tolerance=1e-5,
-        steps=1_000,
-        quick_steps=5,
-        build=_pooled,
-        packages=("statsmodels",),
     ),
     _workload(2, 1, 20, "kalman-overhead", "the same on 20 steps: what one call costs"),
 ]

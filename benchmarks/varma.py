@@ -36,28 +36,19 @@ def _pair(columns: int, p: int, maxiter: int, size: int) -> Pair:
     return Pair(ours, peer, lambda a, b: max(0.0, b - a))
 
 
-WORKLOADS = [
-    Workload(
-        name="varma-1-1",
-        what="fitting a VARMA(1, 1) to two macro series, 202 quarters",
-        peer="statsmodels VARMAX, data in per cent, maxiter=1000",
+def _workload(columns: int, p: int, maxiter: int, most_rounds: int = 1000) -> Workload:
+    return Workload(
+        name=f"varma-{p}-1",
+        what=f"fitting a VARMA({p}, 1) to {columns} macro series, 202 quarters",
+        peer=f"statsmodels VARMAX, data in per cent, maxiter={maxiter}",
         unit="nats below the peer's maximum",
         tolerance=1e-3,
         steps=202,
         quick_steps=202,
-        build=lambda size: _pair(2, 1, 1000, size),
+        build=lambda size: _pair(columns, p, maxiter, size),
         packages=("statsmodels",),
-    ),
-    Workload(
-        name="varma-2-1",
-        what="fitting a VARMA(2, 1) to three macro series, 202 quarters",
-        peer="statsmodels VARMAX, data in per cent, maxiter=200",
-        unit="nats below the peer's maximum",
-        tolerance=1e-3,
-        steps=202,
-        quick_steps=202,
-        build=lambda size: _pair(3, 2, 200, size),
-        packages=("statsmodels",),
-        most_rounds=2,
-    ),
-]
+        most_rounds=most_rounds,
+    )
+
+
+WORKLOADS = [_workload(2, 1, 1000), _workload(3, 2, 200, most_rounds=2)]

@@ -28,14 +28,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 def draw(seed: int, lengths=(9,), n=3, p=2, u=0, missing=0.2, **options):
     """A random system, and sequences simulated from its known-start version, with entries missing."""
-    rng = np.random.default_rng(seed)
-    sys = ref.random_system(rng, n, p, u, **options)
-    known = {**sys, "P0": np.eye(n)}
-    known.pop("Pinf", None)
-    inputs = [rng.standard_normal((T, u)) if u else None for T in lengths]
-    arrays = [ref.simulate(known, T, rng, own) for T, own in zip(lengths, inputs, strict=True)]
-    for y in arrays:
-        y[rng.random(y.shape) < missing] = np.nan
+    sys, arrays, inputs = ref.draw(seed, lengths, n, p, u, missing, **options)
     seqs = Sequences.from_arrays(arrays, inputs=inputs if u else None)
     return sys, make_system(**sys), seqs, arrays, inputs
 

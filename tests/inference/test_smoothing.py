@@ -22,14 +22,7 @@ DIFFUSE = pytest.mark.parametrize("diffuse", [False, True])
 
 
 def draw(seed, lengths=(9,), n=3, p=2, u=0, missing=0.2, diffuse=False):
-    rng = np.random.default_rng(seed)
-    sys = ref.random_system(rng, n, p, u, diffuse=diffuse)
-    known = {**sys, "P0": np.eye(n)}
-    known.pop("Pinf", None)
-    inputs = [rng.standard_normal((T, u)) if u else None for T in lengths]
-    arrays = [ref.simulate(known, T, rng, own) for T, own in zip(lengths, inputs, strict=True)]
-    for y in arrays:
-        y[rng.random(y.shape) < missing] = np.nan
+    sys, arrays, inputs = ref.draw(seed, lengths, n, p, u, missing, diffuse=diffuse)
     return sys, Sequences.from_arrays(arrays, inputs=inputs if u else None), arrays, inputs
 
 

@@ -260,6 +260,19 @@ def simulate(sys, T, rng, u=None):
     return y
 
 
+def draw(seed, lengths, n, p, u, missing, **options):
+    """A random system, arrays simulated from its known-start version with a share of entries missing, and their inputs or None."""
+    rng = np.random.default_rng(seed)
+    sys = random_system(rng, n, p, u, **options)
+    known = {**sys, "P0": np.eye(n)}
+    known.pop("Pinf", None)
+    inputs = [rng.standard_normal((T, u)) if u else None for T in lengths]
+    arrays = [simulate(known, T, rng, own) for T, own in zip(lengths, inputs, strict=True)]
+    for y in arrays:
+        y[rng.random(y.shape) < missing] = np.nan
+    return sys, arrays, inputs
+
+
 def differences(function, point, step=1e-6):
     """Central differences of a scalar function in every entry of an array."""
     gradient = np.empty(point.shape)

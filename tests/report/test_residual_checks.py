@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from statewise.report.residuals import autocorrelation, check_residuals, ljung_box
+from statewise.report.residuals import check_residuals
+from statewise.results.residual_tests import autocorrelation, ljung_box
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,9 @@ y[t] − μ[t] = Σ Φᵢ (y[t−i] − μ[t−i]) + e[t] + Σ Θⱼ e[t−j],  
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -32,22 +34,24 @@ def innovations_system(par: VarmaParameters) -> System | None:
     s[t+1] = A s[t] + K e[t], y[t] = s₁[t] + e[t]: A has Φᵢ in its first block column and identities above the diagonal, K stacks Φᵢ + Θᵢ,
     Q = K Σ K', R = Σ, S = K Σ (Lütkepohl 2005, §11.6, in predictor form).
     """
-    k = len(par.mean)
-    r = max(len(par.ar), len(par.ma), 1)
-    A, K = np.zeros((k * r, k * r)), np.zeros((k * r, k))
-    for i, phi in enumerate(par.ar):
-        A[k * i : k * (i + 1), :k] = phi
-        K[k * i : k * (i + 1)] += phi
-    for j, theta in enumerate(par.ma):
-        K[k * j : k * (j + 1)] += theta
-    A[: k * (r - 1), k:] = np.eye(k * (r - 1))
+    A, K = companion(par)
     S = K @ par.cov
     Q = S @ K.T
     start = stationary_start(A, Q)
     if start is None:
         return None
-    C = np.eye(k, k * r)
+    C = np.eye(len(par.mean), len(A))
     return system(A, C, (Q + Q.T) / 2, par.cov, *start, S=S, d=par.mean, D=par.weights)
+
+
+def companion(par: VarmaParameters) -> tuple[np.ndarray, np.ndarray]:
+    """A and K of `innovations_system`."""
+    k, p, q = len(par.mean), len(par.ar), len(par.ma)
+    n = k * max(p, q, 1)
+    A, K = np.eye(n, k=k), np.zeros((n, k))
+    A[: k * p, :k] = K[: k * p] = par.ar.reshape(-1, k)
+    K[: k * q] += par.ma.reshape(-1, k)
+    return A, K
 
 
 def responses(ar: np.ndarray, ma: np.ndarray, steps: int) -> np.ndarray:
@@ -87,16 +91,37 @@ def pack(par: VarmaParameters, trend: str) -> np.ndarray:
 
 def unpack(point: np.ndarray, shape: tuple[int, int, int, int], trend: str) -> VarmaParameters:
     """The inverse of `pack`; `shape` is (k, p, q, u)."""
+    return unpack_with_root(point, shape, trend)[0]
+
+
+def unpack_with_root(
+    point: np.ndarray, shape: tuple[int, int, int, int], trend: str
+) -> tuple[VarmaParameters, np.ndarray]:
+    """`unpack`, and the Cholesky factor of Σ."""
+    k, p, q, u = shape
+    mean, weights, ar, ma, diagonal, below = (point[a:b] for a, b in itertools.pairwise(cuts(shape, trend)))
+    with np.errstate(over="ignore"):
+        low = np.diag(np.exp(diagonal))
+        low[np.tril_indices(k, -1)] = below
+        cov = low @ low.T
+    mean = mean if trend == "c" else np.zeros(k)
+    return VarmaParameters(ar.reshape(p, k, k), ma.reshape(q, k, k), mean, weights.reshape(k, u), cov), low
+
+
+@cache
+def cuts(shape: tuple[int, int, int, int], trend: str) -> tuple[int, ...]:
+    """Where mean, D, Φ, Θ, log diagonal and rest of the Cholesky factor begin in the vector of `pack`, and where the last ends."""
     k, p, q, u = shape
     sizes = [k if trend == "c" else 0, k * u, p * k * k, q * k * k, k, k * (k - 1) // 2]
-    mean, weights, ar, ma, diagonal, root = np.split(point, np.cumsum(sizes)[:-1])
-    chol = np.zeros((k, k))
-    chol[np.tril_indices(k, -1)] = root
-    with np.errstate(over="ignore"):
-        chol[np.diag_indices(k)] = np.exp(diagonal)
-        cov = chol @ chol.T
-    mean = mean if trend == "c" else np.zeros(k)
-    return VarmaParameters(ar.reshape(p, k, k), ma.reshape(q, k, k), mean, weights.reshape(k, u), cov)
+    return tuple(itertools.accumulate(sizes, initial=0))
+
+
+def pack_gradient(gradient: VarmaParameters, low: np.ndarray, trend: str) -> np.ndarray:
+    """The gradient in the vector of `pack` from that in the parameters, Σ as if its entries were free; `low` is its Cholesky factor."""
+    mean = gradient.mean if trend == "c" else gradient.mean[:0]
+    root = (gradient.cov + gradient.cov.T) @ low
+    parts = [mean, gradient.weights.ravel(), gradient.ar.ravel(), gradient.ma.ravel()]
+    return np.concatenate([*parts, np.diag(root) * np.diag(low), root[np.tril_indices(len(low), -1)]])
 
 
 def objective_and_gradient(
@@ -105,7 +130,7 @@ def objective_and_gradient(
     """Log-likelihood and its exact gradient at a point of `pack`; None where the process is not stationary."""
     if not np.abs(point).max() < 50:
         return None
-    par = unpack(point, shape, trend)
+    par, low = unpack_with_root(point, shape, trend)
     sys = innovations_system(par)
     found = None if sys is None else log_prob_gradient(sys, seqs)
     if sys is None or found is None:
@@ -113,11 +138,11 @@ def objective_and_gradient(
     value, g = found
     if not np.isfinite(value):
         return None
-    return value, _pull_back(par, sys, g, trend)
+    return value, pack_gradient(_pull_back(par, sys, g), low, trend)
 
 
-def _pull_back(par: VarmaParameters, sys: System, g: Gradient, trend: str) -> np.ndarray:
-    """The chain rule from the matrices of the innovations form, through the stationary start, to the vector of `pack`."""
+def _pull_back(par: VarmaParameters, sys: System, g: Gradient) -> VarmaParameters:
+    """The gradient in the parameters from that in the matrices of the innovations form, through the stationary start."""
     k = len(par.mean)
     K = np.linalg.solve(par.cov, sys.S.T).T
     start = stationary_start(sys.A.T, (g.P0 + g.P0.T) / 2)
@@ -126,12 +151,8 @@ def _pull_back(par: VarmaParameters, sys: System, g: Gradient, trend: str) -> np
     gQ = g.Q + X
     gK = (g.S + 2 * gQ @ K) @ par.cov
     gcov = g.R + K.T @ g.S + K.T @ gQ @ K
-    ar = [gA[k * i : k * (i + 1), :k] + gK[k * i : k * (i + 1)] for i in range(len(par.ar))]
-    ma = [gK[k * j : k * (j + 1)] for j in range(len(par.ma))]
-    chol = np.linalg.cholesky(par.cov)
-    gchol = (gcov + gcov.T) @ chol
-    parts = [g.d if trend == "c" else np.zeros(0), g.D, *ar, *ma, np.diag(gchol) * np.diag(chol)]
-    return np.concatenate([np.ravel(part) for part in parts] + [gchol[np.tril_indices(k, -1)]])
+    ar, ma = (gA[:, :k] + gK)[: par.ar.size // k], gK[: par.ma.size // k]
+    return VarmaParameters(ar.reshape(par.ar.shape), ma.reshape(par.ma.shape), g.d, g.D, gcov)
 
 
 def start_parameters(seqs: Sequences, p: int, q: int, trend: str) -> VarmaParameters:

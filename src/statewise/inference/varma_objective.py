@@ -25,12 +25,6 @@ class VarmaObjective:
     def __init__(self, seqs: Sequences, shape: tuple[int, int, int, int], trend: str) -> None:
         self.seqs, self.shape, self.trend = seqs, shape, trend
         self.data = exact.Complete.of(seqs)
-        k, p, q, width = shape
-        self._blocks = max(p, q, 1)
-        self._lower = np.tril_indices(k, -1)
-        sizes = [k if trend == "c" else 0, k * width, p * k * k, q * k * k, k, k * (k - 1) // 2]
-        self._bounds = np.concatenate([[0], np.cumsum(sizes)])
-        self._shift = np.eye(k * self._blocks, k=k)
 
     def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray] | None:
         fast = None if self.data is None else self._fast(point)
@@ -38,27 +32,16 @@ class VarmaObjective:
             return fast
         return algebra.objective_and_gradient(point, self.seqs, self.shape, self.trend)
 
-    def _parts(self, point: np.ndarray) -> tuple[VarmaParameters, np.ndarray]:
-        k, p, q, width = self.shape
-        at = self._bounds
-        low = np.diag(np.exp(point[at[4] : at[5]]))
-        low[self._lower] = point[at[5] :]
-        mean = point[: at[1]] if self.trend == "c" else np.zeros(k)
-        ar, ma = point[at[2] : at[3]].reshape(p, k, k), point[at[3] : at[4]].reshape(q, k, k)
-        return VarmaParameters(ar, ma, mean, point[at[1] : at[2]].reshape(k, width), low @ low.T), low
-
     def _fast(self, point: np.ndarray) -> tuple[float, np.ndarray] | None:
         if not np.abs(point).max() < 50:
             return None
-        par, low = self._parts(point)
-        k, r, p, q = len(low), self._blocks, len(par.ar), len(par.ma)
-        A, K = self._shift.copy(), np.zeros((k * r, k))
-        A[: k * p, :k] = K[: k * p] = par.ar.reshape(-1, k)
-        K[: k * q] += par.ma.reshape(-1, k)
+        par, low = algebra.unpack_with_root(point, self.shape, self.trend)
+        A, K = algebra.companion(par)
+        k, p, q = len(low), len(par.ar), len(par.ma)
         if p and not np.abs(np.linalg.eigvals(A)).max() < 1.0:
             return None
         root = K @ low
-        P0, P0_gradient, *work = np.empty((5, k * r, k * r))
+        P0, P0_gradient, *work = np.empty((5, *A.shape))
         if not limits.stationary_covariance(A, root @ root.T, P0, *work):
             return None
         assert self.data is not None
@@ -73,23 +56,20 @@ class VarmaObjective:
         gA, XK = 2 * (X @ A @ P0)[:, :k], X @ K
         gK = 2 * XK @ par.cov
         gcov = g.cov + K.T @ XK
-        ar = g.ar.reshape(-1, k) + (gA + gK)[: k * p]
-        ma = g.ma.reshape(-1, k) + gK[: k * q]
-        glow = (gcov + gcov.T) @ low
-        parts = [g.mean if self.trend == "c" else g.mean[:0], g.weights.ravel(), ar.ravel(), ma.ravel()]
-        return value, np.concatenate([*parts, np.diag(glow) * np.diag(low), glow[self._lower]])
+        ar = g.ar + (gA + gK)[: k * p].reshape(g.ar.shape)
+        ma = g.ma + gK[: k * q].reshape(g.ma.shape)
+        return value, algebra.pack_gradient(VarmaParameters(ar, ma, g.mean, g.weights, gcov), low, self.trend)
 
     def inverse_information(self, point: np.ndarray) -> np.ndarray:
         """Approximate covariance of the maximum-likelihood estimate near `point`: the information of the innovations' squares, by Gauss–Newton.
 
         The innovations start from zeros, missing entries count as the mean, and Σ is taken as independent of the rest.
         """
-        par, low = self._parts(point)
-        at = self._bounds
+        par, low = algebra.unpack_with_root(point, self.shape, self.trend)
+        coefficients = algebra.cuts(self.shape, self.trend)[4]
         inverse = np.zeros((point.size, point.size))
-        first = slice(0, at[4])
-        inverse[first, first] = _inverse(self._of_coefficients(par))
-        inverse[at[4] :, at[4] :] = self._of_cov(low) / self.seqs.rows
+        inverse[:coefficients, :coefficients] = _inverse(self._of_coefficients(par))
+        inverse[coefficients:, coefficients:] = self._of_cov(low) / self.seqs.rows
         return inverse
 
     def _of_coefficients(self, par: VarmaParameters) -> np.ndarray:
@@ -144,7 +124,7 @@ class VarmaObjective:
             change = np.zeros((k, k))
             change[:, j] = low[:, i]
             jacobian[:k, x] = np.diag(change) / np.diag(low)
-            jacobian[k:, x] = change[self._lower]
+            jacobian[k:, x] = change[np.tril_indices(k, -1)]
         return (jacobian * np.where(rows == columns, 0.5, 1.0)) @ jacobian.T
 
 

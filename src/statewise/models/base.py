@@ -208,17 +208,17 @@ class Density(Model):
     @property
     def aic(self) -> float:
         """Akaike's criterion 2k − 2 log L of the training data."""
-        return 2 * self.n_parameters - 2 * self._fitted().log_prob
+        return self._fitted().aic(self.n_parameters)
 
     @property
     def bic(self) -> float:
         """Schwarz's criterion k ln(steps) − 2 log L of the training data."""
-        return self.n_parameters * float(np.log(self._fitted().n_steps)) - 2 * self._fitted().log_prob
+        return self._fitted().bic(self.n_parameters)
 
     @property
     def hqic(self) -> float:
         """Hannan and Quinn's criterion 2k ln ln(steps) − 2 log L of the training data (JRSS B 41 (1979)); needs 2 steps or more."""
-        return 2 * self.n_parameters * float(np.log(np.log(self._fitted().n_steps))) - 2 * self._fitted().log_prob
+        return self._fitted().hqic(self.n_parameters)
 
     def _fitted(self) -> FitResult:
         if not isinstance(self, Trainable):

@@ -53,7 +53,7 @@ class HasStandardErrors(Model, abc.ABC):
         super().save(path)
 
     def _coefficients(self) -> dict[str, object] | None:
-        """What `summary` shows and a file keeps of the estimates, in plain numbers; None for large models and given parameters."""
+        """What `summary` shows and a file keeps of the estimates, in plain numbers, None where unknown; nothing for large models."""
         fit = self.fit_result
         if fit is None or self.n_parameters > MOST_KEPT:
             return None
@@ -65,8 +65,8 @@ class HasStandardErrors(Model, abc.ABC):
             fit.details["coefficients"] = {
                 "names": list(known.names),
                 "estimate": known.estimate.tolist(),
-                "standard_error": np.where(np.isnan(known.standard_error), -1.0, known.standard_error).tolist(),
-                "condition": min(known.condition, 1e300),
+                "standard_error": [None if np.isnan(error) else float(error) for error in known.standard_error],
+                "condition": known.condition if np.isfinite(known.condition) else None,
                 "step": known.step,
                 "notes": list(known.notes),
             }

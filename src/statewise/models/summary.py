@@ -30,12 +30,9 @@ def summary(model: Model) -> str:
     lines.append(f"  parameters      {model.n_parameters}")
     if fit is not None:
         k = model.n_parameters
-        lines.append(
-            f"  AIC / BIC       {2 * k - 2 * fit.log_prob:.2f} / {k * np.log(fit.n_steps) - 2 * fit.log_prob:.2f}"
-        )
+        lines.append(f"  AIC / BIC       {fit.aic(k):.2f} / {fit.bic(k):.2f}")
         if fit.n_steps > 1:
-            hqic = 2 * k * np.log(np.log(fit.n_steps)) - 2 * fit.log_prob
-            lines.append(f"  HQIC            {hqic:.2f}")
+            lines.append(f"  HQIC            {fit.hqic(k):.2f}")
         if "gradient_norm" in fit.details:
             lines.append(
                 f"  gradient        {fit.details['gradient_norm']:.1e} at most, per step of the standardised data"
@@ -53,16 +50,18 @@ def _coefficient_lines(kept: dict[str, Any] | None) -> list[str]:
     """The table of estimates, standard errors, z and p values, and the condition of the information behind it."""
     if kept is None:
         return []
-    condition = f"{kept['condition']:.1e}" if kept["condition"] < 1e300 else "inf"
+    condition = "inf" if kept["condition"] is None else f"{kept['condition']:.1e}"
     lines = [f"  information     condition {condition}, by differences of the gradient with step {kept['step']:.1e}"]
     lines += [f"  note            {note}" for note in kept["notes"]]
     width = max([11, *map(len, kept["names"])])
     lines.append(f"  {'coefficient':<{width}}    estimate  std. error         z      p")
     for name, value, error in zip(kept["names"], kept["estimate"], kept["standard_error"], strict=True):
         row = f"  {name:<{width}}  {value:>10.4g}"
-        if error > 0:
-            row += f"  {error:>10.4g}  {value / error:>8.2f}  {2 * ndtr(-abs(value / error)):.3f}"
-        lines.append(row if error > 0 else f"{row}     unknown")
+        known = error is not None and error > 0
+        rest = (
+            f"  {error:>10.4g}  {value / error:>8.2f}  {2 * ndtr(-abs(value / error)):.3f}" if known else "     unknown"
+        )
+        lines.append(row + rest)
     return lines
 
 

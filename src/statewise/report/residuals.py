@@ -6,14 +6,14 @@ their size right, is any dependence left, is their shape normal?
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtrc, ndtri
+from scipy.special import ndtri
 
 from statewise.report.numbers import count, fixed, p_value
+from statewise.results.residual_tests import autocorrelation, jarque_bera, ljung_box, standardised_moments
 
 ENOUGH = 8
 NEGLIGIBLE = 0.05
@@ -74,10 +74,7 @@ def check_residuals(column: str, residuals: np.ndarray, lengths: np.ndarray, sea
     shown = max(tested, min(int(lengths.max()) - 1, max(24, 2 * season), known.size // 2))
     acf, pairs = autocorrelation(residuals, lengths, shown)
     statistic, p = ljung_box(acf[:tested], pairs[:tested], known.size)
-    centred = known - known.mean()
-    scale = math.sqrt(float(np.mean(centred**2)))
-    skewness = float(np.mean(centred**3)) / scale**3
-    excess = float(np.mean(centred**4)) / scale**4 - 3
+    skewness, excess = standardised_moments(known)
     return ResidualChecks(
         column=column,
         n=known.size,
@@ -92,39 +89,10 @@ def check_residuals(column: str, residuals: np.ndarray, lengths: np.ndarray, sea
         portmanteau_p=p,
         skewness=skewness,
         excess_kurtosis=excess,
-        normality_p=float(chdtrc(2, known.size / 6 * (skewness**2 + excess**2 / 4))),
+        normality_p=jarque_bera(skewness, excess, known.size)[1],
         quantiles=np.sort(known),
         theoretical=ndtri((np.arange(1, known.size + 1) - 0.5) / known.size),
     )
-
-
-def autocorrelation(residuals: np.ndarray, lengths: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
-    """r[k] = Σ e[t] e[t+k] / Σ e[t]² for k = 1 … lags, with the pooled mean removed, and the pairs at each lag.
-
-    Only pairs inside one sequence count, and a pair with a missing member counts as zero (Parzen 1963). Returns two
-    (lags,) arrays.
-    """
-    known = np.isfinite(residuals)
-    e = np.where(known, residuals - residuals[known].mean(), 0.0)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    products, pairs = np.zeros(lags), np.zeros(lags)
-    for start, stop in itertools.pairwise(offsets):
-        part, have = e[start:stop], known[start:stop]
-        for k in range(1, min(lags, stop - start - 1) + 1):
-            products[k - 1] += part[:-k] @ part[k:]
-            pairs[k - 1] += np.count_nonzero(have[:-k] & have[k:])
-    return products / (e @ e), pairs
-
-
-def ljung_box(acf: np.ndarray, pairs: np.ndarray, n: int) -> tuple[float, float]:
-    """(Q, p): Q = n(n + 2) Σ r[k]²/pairs[k] against χ² with one degree of freedom a lag.
-
-    `pairs` is n − k for one complete sequence. The degrees of freedom are not lowered for estimated parameters. Source:
-    Ljung & Box 1978, eq. 1.3.
-    """
-    used = pairs > 0
-    statistic = float(n * (n + 2) * np.sum(acf[used] ** 2 / pairs[used]))
-    return statistic, float(chdtrc(int(used.sum()), statistic))
 
 
 def _size(checks: ResidualChecks) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betainc, chdtrc
+from scipy.special import betainc
 
 from statewise.results.base import Result, new_figure
+from statewise.results.residual_tests import autocorrelation, jarque_bera, ljung_box, standardised_moments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,20 +73,10 @@ def _column(residuals: np.ndarray, lengths: np.ndarray, lags: int, fitted: int) 
     n = e.size
     if n < 3 or np.ptp(e) == 0:
         return (np.nan,) * 6
-    centred = np.where(known, residuals - e.mean(), 0.0)
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    portmanteau, rows = 0.0, np.arange(len(residuals))
-    for k in range(1, min(lags, len(residuals) - 1) + 1):
-        inside = (rows[k:] - k >= starts[k:]) & known[k:] & known[:-k]
-        if inside.any():
-            r = np.sum(centred[k:] * centred[:-k] * inside) / (centred @ centred)
-            portmanteau += n * (n + 2) * r**2 / inside.sum()
-    scale = np.sqrt(np.mean(centred[known] ** 2))
-    skewness, excess = np.mean(centred[known] ** 3) / scale**3, np.mean(centred[known] ** 4) / scale**4 - 3
-    normality = n / 6 * (skewness**2 + excess**2 / 4)
+    acf, pairs = autocorrelation(residuals, lengths, lags)
+    portmanteau, p = ljung_box(acf, pairs, n, lags - fitted)
+    normality, normality_p = jarque_bera(*standardised_moments(e), n)
     third = round(n / 3)
     H = float(np.sum(e[-third:] ** 2) / np.sum(e[:third] ** 2)) if third else np.nan
     below = float(betainc(third / 2, third / 2, H / (1 + H))) if third else np.nan
-    freedom = lags - fitted
-    p = float(chdtrc(freedom, portmanteau)) if freedom > 0 else np.nan
-    return portmanteau, p, normality, float(chdtrc(2, normality)), H, 2 * min(below, 1 - below)
+    return portmanteau, p, normality, normality_p, H, 2 * min(below, 1 - below)

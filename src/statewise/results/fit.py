@@ -52,6 +52,18 @@ class FitResult(Result):
     def iterations(self) -> int:
         return len(self.trace)
 
+    def aic(self, parameters: int) -> float:
+        """Akaike's criterion 2k − 2 log L, k the number of free parameters."""
+        return 2 * parameters - 2 * self.log_prob
+
+    def bic(self, parameters: int) -> float:
+        """Schwarz's criterion k ln(steps) − 2 log L."""
+        return parameters * float(np.log(self.n_steps)) - 2 * self.log_prob
+
+    def hqic(self, parameters: int) -> float:
+        """Hannan and Quinn's criterion 2k ln ln(steps) − 2 log L (JRSS B 41 (1979)); needs 2 steps or more."""
+        return 2 * parameters * float(np.log(np.log(self.n_steps))) - 2 * self.log_prob
+
     def to_frame(self) -> pd.DataFrame:
         """The trace: iteration, objective."""
         import pandas as pd
