@@ -150,7 +150,19 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
     mean, cov = np.full((rows, n), np.nan), np.full((rows, n, n), np.nan)
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
     gradients, errors = [np.ones(shape) for shape in shapes], np.zeros((rows, p))
-    args = (y - sys["d"], offsets, sys["A"], sys["C"], sys["R"], sys["S"], past["mean_pred"], past["cov_pred"])
+    lengths = np.diff(offsets)
+    args = (
+        y - sys["d"],
+        offsets,
+        lengths,
+        sys["A"],
+        sys["C"],
+        sys["Q"],
+        sys["R"],
+        sys["S"],
+        past["mean_pred"],
+        past["cov_pred"],
+    )
     args = (*args, np.zeros((rows, n, 0)))
     none = np.zeros((0, n)), np.zeros((0, n + p, n + p))
     smoother.backward_packed(1, 3, *args, r, N, mean, cov, cov[:0], True, *gradients, errors, *none, status)
@@ -174,7 +186,7 @@ def test_backward_packed_reports_a_singular_innovation_covariance():
     shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,))
     status = np.zeros(1, np.int64)
     smoother.backward_packed(
-        0, 1, y, offsets, one, np.ones((2, 1)), np.zeros((2, 2)), np.zeros((1, 2)), *many,
+        0, 1, y, offsets, np.array([3]), one, np.ones((2, 1)), one, np.zeros((2, 2)), np.zeros((1, 2)), *many,
         np.zeros((3, 1, 0)), np.zeros((1, 1)), np.zeros((1, 1, 1)), many[0], many[1], many[1][:0], False,
         *[np.zeros(shape) for shape in shapes], np.zeros((3, 2)), np.zeros((0, 1)), np.zeros((0, 3, 3)), status,
     )  # fmt: skip

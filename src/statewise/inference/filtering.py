@@ -52,13 +52,19 @@ def run_filter(sys: System, seqs: Sequences, store: bool = True, settle: bool = 
     return result
 
 
-def filter_status(sys: System, seqs: Sequences, store: bool, settle: bool = True) -> tuple[Filtering, np.ndarray]:
-    """As `run_filter`, but with the status of each sequence in place of an exception (2: degenerate)."""
+def filter_status(
+    sys: System, seqs: Sequences, store: bool, settle: bool = True, filtered: bool = True
+) -> tuple[Filtering, np.ndarray]:
+    """As `run_filter`, but with the status of each sequence in place of an exception (2: degenerate).
+
+    Without `filtered` there are no moments given the present observation, and `cov_pred` holds no rows after the first of a steady state.
+    """
     rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
     kept = rows if store else 0
     log_prob, status, steady_from = np.empty(rows), np.zeros(count, np.int64), np.zeros(count, np.int64)
     mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
-    mean_filt, cov_filt = np.empty((kept, n)), np.empty((kept, n, n))
+    kept_filt = kept if filtered else 0
+    mean_filt, cov_filt = np.empty((kept_filt, n)), np.empty((kept_filt, n, n))
     diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
     W = square_root(sys.Pinf)
     m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))

@@ -45,12 +45,16 @@ class Noise:
 
 @dataclass(frozen=True)
 class _Forward:
-    """Predictions at δ̂ given δ, `response` (rows, n, d) to δ times a root of Δ, and the log-likelihood of each sequence."""
+    """Predictions at δ̂ given δ, `response` (rows, n, d) to δ times a root of Δ, and the log-likelihood of each sequence.
+
+    `cov` is filled up to and including the first row of a steady state, step `steady_from` of its sequence.
+    """
 
     mean: np.ndarray
     cov: np.ndarray
     response: np.ndarray
     log_prob: np.ndarray
+    steady_from: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,19 @@ def _forward(sys: System, seqs: Sequences) -> _Forward | None:
         NumericalError: a sequence does not identify the diffuse start.
     """
     known = replace(sys, Pinf=np.zeros_like(sys.Pinf))
-    past, status = filter_status(known, seqs, store=True)
+    past, status = filter_status(known, seqs, store=True, filtered=False)
     totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
     if not sys.Pinf.any():
         return (
-            None if status.any() else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals)
+            None
+            if status.any()
+            else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals, past.steady_from)
         )
     W = square_root(sys.Pinf)
     if status.any():
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
         known = replace(known, P0=known.P0 + (W * _natural_sizes(known, W)) @ W.T)
-        past, status = filter_status(known, seqs, store=True)
+        past, status = filter_status(known, seqs, store=True, filtered=False)
         if status.any():
             return None
         totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
@@ -97,7 +103,8 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
     status = np.zeros(count, np.int64)
     y, _ = without_offsets(sys, seqs)
     smoother.respond_packed(
-        0, count, y, seqs.offsets, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, W, response, score, information, status
+        0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, W,
+        response, score, information, status,
     )  # fmt: skip
     if status.any():
         return None
@@ -108,7 +115,7 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
         mean[rows] += response[rows] @ delta
         response[rows] = response[rows] @ root
         totals[i] += 0.5 * (score[i] @ delta - log_det)
-    return _Forward(mean, past.cov_pred, response, totals)
+    return _Forward(mean, past.cov_pred, response, totals, past.steady_from)
 
 
 def _estimate(
@@ -151,7 +158,7 @@ def _backward(
     def work(chunk: int, first: int, last: int) -> None:
         gA, gC, gQ, gR, gS, gb = (each[chunk] for each in sums)
         smoother.backward_packed(
-            first, last, y, offsets, sys.A, sys.C, sys.R, sys.S, past.mean, past.cov, past.response, r, N,
+            first, last, y, offsets, past.steady_from, sys.A, sys.C, sys.Q, sys.R, sys.S, past.mean, past.cov, past.response, r, N,
             mean, cov, lag_cov, gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information, status,
         )  # fmt: skip
 

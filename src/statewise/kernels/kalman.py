@@ -248,7 +248,7 @@ def _filter_diffuse(
         log_prob[t] = density
         if degenerate:
             status = 2
-        if store:
+        if store and mean_filt.shape[0] > 0:
             _store(m, P, mean_filt, cov_filt, t)
             _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
@@ -286,6 +286,7 @@ def _filter_known(
     gain, moved, size = np.empty(n), np.empty(n), np.empty(n)
     before, limit, limit_filt, floor = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.zeros(n)
     M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
+    filtered = mean_filt.shape[0] > 0
     status, known_limit, steady_from, limit_constant = 0, False, stop, 0.0
     complete, change_before, constant, constant_before = 0, np.inf, 0.0, 0.0
     t = start
@@ -303,11 +304,16 @@ def _filter_known(
             if distance(P, limit, Q, floor, size, STEADY_SHARE) <= STEADY_SHARE:
                 copy(limit, P)
                 steady_from = t
+                if store and not filtered:
+                    copy(P, cov_pred[t])
                 t = steady_run(
                     y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
                     store, mean_pred, cov_pred, mean_filt, cov_filt,
                 )  # fmt: skip
                 if t < stop:
+                    if store and not filtered:
+                        for passed in range(steady_from, t):
+                            copy(P, cov_pred[passed])
                     steady_from = stop
                 continue
         else:
@@ -326,7 +332,7 @@ def _filter_known(
         log_prob[t], constant, degenerate = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd)
         if degenerate:
             status = 2
-        if store:
+        if filtered:
             _store(m, P, mean_filt, cov_filt, t)
         _move(Ab, G, offset, t, ys, k, cross, m, moved)
         if here and not degenerate:
@@ -383,7 +389,8 @@ def filter_packed(
         m, P, W: (N, n), (N, n, n), (N, n, d) the start, overwritten by the prediction after the last step; W is zero once nothing is diffuse.
         reach: (N, n, d) a copy of W on entry; on exit the scale of its rounding errors.
         log_prob: (rows,) out: log density of each step given the steps before it.
-        store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise.
+        store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise. With mean_filt and cov_filt empty
+            cov_pred holds no rows after the first of a steady state that lasts to the end.
         diffuse_pred, diffuse_filt: (rows, p), (rows, n) out: whether an observation is predicted, and a state filtered, with infinite variance;
             False on entry.
         status: (N,) out: 2 where an innovation variance was zero.

@@ -20,6 +20,12 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.score import add_expected, add_products
+from statewise.kernels.steady import distance, will_stay
+from statewise.kernels.steady_backward import negligible_from, run_back
+from statewise.kernels.step import copy
+
+STRETCH = 8  # steps between two looks at how far N has moved
 
 
 @jit
@@ -86,36 +92,6 @@ def _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
 
 
 @jit
-def _accumulate(C, P, seen, k, Finv, K, r, N, e, x, NLP, gA, gC, gQ, gR, gS, gb):
-    """Add one step's share of the gradients (see the module's text)."""
-    n = r.shape[0]
-    for a in range(n):
-        gb[a] += r[a]
-        for b in range(n):
-            gA[a, b] += r[a] * x[b] - NLP[a, b]
-            gQ[a, b] += 0.5 * (r[a] * r[b] - N[a, b])
-        for i in range(k):
-            total = r[a] * e[i]
-            for b in range(n):
-                total += N[a, b] * K[b, i]
-            gS[a, seen[i]] += total
-    for i in range(k):
-        for b in range(n):
-            total = e[i] * x[b]
-            for a in range(n):
-                total += K[a, i] * NLP[a, b]
-                for j in range(k):
-                    total -= Finv[i, j] * C[seen[j], a] * P[a, b]
-            gC[seen[i], b] += total
-        for j in range(k):
-            total = e[i] * e[j] - Finv[i, j]
-            for a in range(n):
-                for b in range(n):
-                    total -= K[a, i] * N[a, b] * K[b, j]
-            gR[seen[i], seen[j]] += 0.5 * total
-
-
-@jit
 def _multiply(X, Y, out):
     for a in range(out.shape[0]):
         for b in range(out.shape[1]):
@@ -127,6 +103,7 @@ def _multiply(X, Y, out):
 
 @jit
 def _observed(row, seen):
+    """List the observed entries of a row in `seen`, and return how many they are."""
     k = 0
     for j in range(row.shape[0]):
         if not np.isnan(row[j]):
@@ -162,22 +139,6 @@ def _smooth_state(m, P, r, x):
         x[a] = m[a]
         for b in range(m.shape[0]):
             x[a] += P[a, b] * r[b]
-
-
-@jit
-def _spread(r, e, x, seen, k, gA, gC, gQ, gR, gS):
-    """Add what one direction of δ, with responses r, e and x, adds to the expected products in the gradients."""
-    n = r.shape[0]
-    for a in range(n):
-        for b in range(n):
-            gA[a, b] += r[a] * x[b]
-            gQ[a, b] += 0.5 * r[a] * r[b]
-        for i in range(k):
-            gS[a, seen[i]] += r[a] * e[i]
-            gC[seen[i], a] += e[i] * x[a]
-    for i in range(k):
-        for j in range(k):
-            gR[seen[i], seen[j]] += 0.5 * e[i] * e[j]
 
 
 @jit
@@ -265,46 +226,80 @@ def _add_product(x, z, out, t):
 
 
 @jit
+def _forget(rs, z_next):
+    for h in range(rs.shape[0]):
+        for a in range(rs.shape[1]):
+            rs[h, a], z_next[h, a] = 0.0, 0.0
+
+
+@jit
+def _constant_back(
+    y, low, stop, last, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
+    mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+):  # fmt: skip
+    """Rows stop − 1 down to `low`, where nothing but the vectors moves; `last` is the last row of the sequence."""
+    p = y.shape[1]
+    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
+    run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb)
+    _multiply(N, L, NL)
+    _multiply(NL, P, NLP)
+    top = stop - 1
+    if with_gradient:
+        add_expected(C, P, seen, p, Finv, K, N, NLP, stop - low, gA, gC, gQ, gR, gS, KN)
+    if with_noise:
+        _store_noise(seen, p, Finv, K, shocks[top], N, errors[top], shocks, errors, information, top)
+        for t in range(low, top):
+            copy(information[top], information[t])
+    if with_lags:
+        top = min(top, last - 1)
+        if top >= low:
+            _lag_cov(L, P, P, NLP, PNP, lag_cov, top)
+            for t in range(low, top):
+                copy(lag_cov[top], lag_cov[t])
+    if with_states:
+        top = stop - 1
+        _smooth_cov(P, N, NLP, PNP, cov, top)
+        for t in range(low, top):
+            copy(cov[top], cov[t])
+
+
+@jit
 def _backward_one(
-    y,
-    start,
-    stop,
-    A,
-    C,
-    R,
-    S,
-    mean_pred,
-    cov_pred,
-    response,
-    r,
-    N,
-    mean,
-    cov,
-    lag_cov,
-    with_gradient,
-    gA,
-    gC,
-    gQ,
-    gR,
-    gS,
-    gb,
-    errors,
-    shocks,
-    information,
-):
-    """Rows stop − 1 down to start; leaves r₀ and N₀ in r and N. Returns 0, or 2 if an innovation covariance is singular."""
+    y, start, stop, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, mean, cov, lag_cov,
+    with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+):  # fmt: skip
+    """Rows stop − 1 down to start; leaves r₀ and N₀ in r and N. Returns 0, or 2 if an innovation covariance is singular.
+
+    From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
+    """
     p, n, d = y.shape[1], A.shape[0], response.shape[2]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
     seen = np.empty(p, np.int64)
     PC, K, L = np.empty((n, p)), np.empty((n, p)), np.empty((n, n))
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
-    rs, z_next, along = np.zeros((d, n)), np.zeros((d, n)), np.empty(n)
-    for t in range(stop - 1, start - 1, -1):
+    rs, z_next, along, KN = np.zeros((d, n)), np.zeros((d, n)), np.empty(n), np.empty((p, n))
+    settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
+    known, moved, moved_before = False, np.inf, np.inf
+    lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
+    t, P = stop - 1, cov_pred[min(stop - 1, steady)]
+    while t >= start:
+        if known and t > lowest and (stop - 1 - t) % STRETCH == 0:
+            moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
+            copy(N, settled)
+            if will_stay(moved, moved_before, (t - lowest) / STRETCH):
+                _constant_back(
+                    y, lowest, t + 1, stop - 1, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
+                    mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+                )  # fmt: skip
+                _forget(rs, z_next)
+                t = lowest - 1
+                continue
         k = _observed(y[t], seen)
-        m, P = mean_pred[t], cov_pred[t]
-        if not _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
+        m, P = mean_pred[t], cov_pred[min(t, steady)]
+        if not known and not _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
             return 2
+        known = t > steady
         for i in range(k):
             v[i] = y[t, seen[i]]
             for a in range(n):
@@ -315,13 +310,16 @@ def _backward_one(
         if with_gradient or with_lags:
             _multiply(NL, P, NLP)
         if with_gradient:
-            _accumulate(C, P, seen, k, Finv, K, r, N, e, x, NLP, gA, gC, gQ, gR, gS, gb)
+            add_products(r, e, x, seen, k, gA, gC, gQ, gR, gS)
+            add_expected(C, P, seen, k, Finv, K, N, NLP, 1, gA, gC, gQ, gR, gS, KN)
+            for a in range(n):
+                gb[a] += r[a]
             for i in range(k):
                 errors[t, seen[i]] = e[i]
         if with_noise:
             _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t)
         if with_lags and t < stop - 1:
-            _lag_cov(L, P, cov_pred[t + 1], NLP, PNP, lag_cov, t)
+            _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
         _before(C, L, seen, k, Finv, NL, N)
         for a in range(n):
             r[a] = before[a]
@@ -339,7 +337,7 @@ def _backward_one(
             _step_back(A, C, seen, k, Finv, K, v, rs[h], e, before)
             _smooth_state(along, P, before, x)
             if with_gradient:
-                _spread(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
+                add_products(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
             if with_noise:
                 _spread_noise(seen, k, rs[h], e, information, t)
             if with_lags and t < stop - 1:
@@ -349,6 +347,7 @@ def _backward_one(
             for a in range(n):
                 rs[h, a] = before[a]
                 z_next[h, a] = x[a]
+        t -= 1
     return 0
 
 
@@ -358,8 +357,10 @@ def backward_packed(
     last,
     y,
     offsets,
+    steady_from,
     A,
     C,
+    Q,
     R,
     S,
     mean_pred,
@@ -385,7 +386,8 @@ def backward_packed(
     """The backward pass over the packed sequences `first` to `last` (exclusive). Outputs over rows that are empty are not computed.
 
     Args:
-        y, offsets, A, C, R, S: as in `kalman.filter_packed`.
+        y, offsets, A, C, Q, R, S: as in `kalman.filter_packed`.
+        steady_from: (N,) from the forward pass: cov_pred is read up to and including this step of each sequence only.
         mean_pred, cov_pred: (rows, n), (rows, n, n) from the forward pass, for a diffuse start the mean at δ̂ and the covariance given δ.
         response: (rows, n, d) X times a root of Δ; d is 0 without a diffuse start.
         r, N: (N, n), (N, n, n) zeros on entry; r₀ and N₀ of each sequence on exit (N₀ is given δ).
@@ -398,13 +400,15 @@ def backward_packed(
     """
     for i in range(first, last):
         status[i] = _backward_one(
-            y, offsets[i], offsets[i + 1], A, C, R, S, mean_pred, cov_pred, response, r[i], N[i], mean, cov, lag_cov,
+            y, offsets[i], offsets[i + 1], offsets[i] + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], mean, cov, lag_cov,
             with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
         )  # fmt: skip
 
 
 @jit
-def respond_packed(first, last, y, offsets, A, C, R, S, mean_pred, cov_pred, W, response, score, information, status):
+def respond_packed(
+    first, last, y, offsets, steady_from, A, C, R, S, mean_pred, cov_pred, W, response, score, information, status
+):
     """The response X (rows, n, d) of the predictions to δ, and Σ X' C' F⁻¹ v (N, d) and Σ X' C' F⁻¹ C X (N, d, d): δ's score and information.
 
     W (n, d) is the response of the first state; score and information are zeros on entry, and status as in `backward_packed`.
@@ -419,7 +423,8 @@ def respond_packed(first, last, y, offsets, A, C, R, S, mean_pred, cov_pred, W, 
         for t in range(offsets[s], offsets[s + 1]):
             response[t] = X
             k = _observed(y[t], seen)
-            if not _gain(A, C, R, S, cov_pred[t], seen, k, PC, F, low, Finv, K, L):
+            steady = offsets[s] + steady_from[s]
+            if t <= steady and not _gain(A, C, R, S, cov_pred[t], seen, k, PC, F, low, Finv, K, L):
                 status[s] = 2
                 break
             for i in range(k):

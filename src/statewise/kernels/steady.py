@@ -85,10 +85,10 @@ def steady_run(
 ):
     """Filter complete rows from `start` on; stops at the first row with a missing entry, whose number is returned.
 
-    `constant` is −½ Σ log 2πF, x (n + p,) work space; m moves, P and P_filt stay.
+    The covariances are stored only with the filtered moments. `constant` is −½ Σ log 2πF, x (n + p,) work space; m moves, P and P_filt stay.
     """
     n, p = m.shape[0], y.shape[1]
-    moving = offset.shape[0] > 1
+    moving, filtered = offset.shape[0] > 1, mean_filt.shape[0] > 0
     for t in range(start, stop):
         complete = True
         for j in range(p):
@@ -116,6 +116,8 @@ def steady_run(
         if store:
             for a in range(n):
                 mean_pred[t, a] = m[a]
+        if filtered:
+            for a in range(n):
                 value = m[a]
                 for i in range(p):
                     value += u[i, a] * x[n + i]

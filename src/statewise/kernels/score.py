@@ -1,0 +1,53 @@
+"""What one step of the backward pass adds to the gradient of the log-likelihood; the equations are in `statewise.kernels.smoother`."""
+
+from __future__ import annotations
+
+from statewise.kernels._jit import jit
+
+
+@jit
+def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work):
+    """Add the part of the gradients that holds no data, of `count` equal steps. `work` (p, n) is room to work in."""
+    n = N.shape[0]
+    for a in range(n):
+        for b in range(n):
+            gA[a, b] -= count * NLP[a, b]
+            gQ[a, b] -= 0.5 * count * N[a, b]
+    for i in range(k):
+        for a in range(n):
+            work[i, a] = 0.0
+        for b in range(n):
+            weight = K[b, i]
+            for a in range(n):
+                work[i, a] += weight * N[b, a]
+        for a in range(n):
+            gS[a, seen[i]] += count * work[i, a]
+        for j in range(k):
+            total = Finv[i, j]
+            for b in range(n):
+                total += work[i, b] * K[b, j]
+            gR[seen[i], seen[j]] -= 0.5 * count * total
+        for a in range(n):
+            work[i, a] = 0.0
+            for j in range(k):
+                work[i, a] -= Finv[i, j] * C[seen[j], a]
+        for a in range(n):
+            weight, move = work[i, a], K[a, i]
+            for b in range(n):
+                gC[seen[i], b] += count * (weight * P[a, b] + move * NLP[a, b])
+
+
+@jit
+def add_products(r, e, x, seen, k, gA, gC, gQ, gR, gS):
+    """Add the products of one step's r, e and x̂ to the gradients; of the responses of r, e and x̂, for a direction of a diffuse start."""
+    n = r.shape[0]
+    for a in range(n):
+        for b in range(n):
+            gA[a, b] += r[a] * x[b]
+            gQ[a, b] += 0.5 * r[a] * r[b]
+        for i in range(k):
+            gS[a, seen[i]] += r[a] * e[i]
+            gC[seen[i], a] += e[i] * x[a]
+    for i in range(k):
+        for j in range(k):
+            gR[seen[i], seen[j]] += 0.5 * e[i] * e[j]
