@@ -8,6 +8,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
+from statewise.inference.modal import LEAST_ROWS, modal
 from statewise.inference.system import System, square_root, without_offsets
 from statewise.kernels import kalman
 from statewise.kernels._threads import over_sequences
@@ -50,6 +51,17 @@ def run_filter(sys: System, seqs: Sequences, store: bool = True, settle: bool = 
     if status.any():
         Outcome.NOT_POSITIVE_DEFINITE.check()
     return result
+
+
+def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
+    """(rows,) the log density of each step given those before it.
+
+    Raises:
+        NumericalError: as `run_filter`.
+    """
+    if seqs.rows >= LEAST_ROWS and np.isnan(seqs.values).any():
+        sys = modal(sys) or sys
+    return run_filter(sys, seqs, store=False).log_prob
 
 
 def filter_status(

@@ -21,9 +21,11 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.known import DEGENERATE_TOLERANCE, DENSE_SHARE, LOG_2PI, dense_sandwich, learn_known
-from statewise.kernels.steady import STEADY_SHARE, STRETCH, distance, steady_map, steady_run, will_stay
+from statewise.kernels.steady import STEADY_SHARE, STRETCH, distance, path_run, same, steady_map, steady_run, will_stay
 from statewise.kernels.step import any_nonzero, copy, decorrelate, diagonal, nonzeros, sandwich, transition
 
+PATH = 256  # steps at most, and
+PATH_STATES = 8  # states at most, for which the covariances of one sequence are kept for those that follow
 DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach; smaller: the entry tells nothing of the diffuse part
 
 
@@ -120,7 +122,7 @@ def _move_columns(A, W, work):
             W[a, k] = work[a, k]
 
 
-@jit
+@jit(fast=True, inline=True)
 def _see(row, seen, k_before):
     """List the observed entries of a row in `seen`. Returns how many, and whether they differ from those listed before."""
     k, changed = 0, False
@@ -175,7 +177,7 @@ def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain
     return total, rank, degenerate
 
 
-@jit
+@jit(fast=True, inline=True)
 def _move(Ab, G, offset, t, ys, k, cross, m, moved):
     """m ← Ab m + offset + G y*."""
     n = m.shape[0]
@@ -270,88 +272,7 @@ def _list_moves(Ab, index, count, At):
     return total > DENSE_SHARE * n * n
 
 
-@jit
-def _filter_known(
-    y, start, stop, offset, A, C, Q, R, S, m, P, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, settle
-):
-    """Filter rows start to stop from a known prediction. Returns 2 if degenerate, else 0, and the row from which P is steady to the end."""
-    p, n = y.shape[1], A.shape[0]
-    cross = any_nonzero(S)
-    seen, k = np.zeros(p, np.int64), -1
-    low, Cs, G, Ab, Qb = np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    D, ys, z, sd, u = np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros((p, n))
-    transition(A, Q, Cs, G, D, 0, Ab, Qb)
-    index, count, At, work = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n)), np.empty((n, n))
-    dense = _list_moves(Ab, index, count, At)
-    gain, moved, size = np.empty(n), np.empty(n), np.empty(n)
-    before, limit, limit_filt, floor = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.zeros(n)
-    M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
-    filtered = mean_filt.shape[0] > 0
-    status, known_limit, steady_from, limit_constant = 0, False, stop, 0.0
-    complete, change_before, constant, constant_before = 0, np.inf, 0.0, 0.0
-    t = start
-    while t < stop:
-        k, changed = _see(y[t], seen, k)
-        if changed:
-            decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
-            if cross:
-                transition(A, Q, Cs, G, D, k, Ab, Qb)
-                dense = _list_moves(Ab, index, count, At)
-        here = False
-        if k < p or not settle:
-            complete, change_before = 0, np.inf
-        elif known_limit:
-            if distance(P, limit, Q, floor, size, STEADY_SHARE) <= STEADY_SHARE:
-                copy(limit, P)
-                steady_from = t
-                if store and not filtered:
-                    copy(P, cov_pred[t])
-                t = steady_run(
-                    y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
-                    store, mean_pred, cov_pred, mean_filt, cov_filt,
-                )  # fmt: skip
-                if t < stop:
-                    if store and not filtered:
-                        for passed in range(steady_from, t):
-                            copy(P, cov_pred[passed])
-                    steady_from = stop
-                continue
-        else:
-            if complete % STRETCH == 0:
-                if complete > STRETCH:
-                    change = max(distance(P, before, Q, floor, size, np.inf), abs(constant - constant_before))
-                    here = will_stay(change, change_before, (stop - t) / STRETCH)
-                    change_before = change
-                copy(P, before)
-                constant_before = constant
-            complete += 1
-        if here:
-            copy(P, limit)
-        if store:
-            _store(m, P, mean_pred, cov_pred, t)
-        log_prob[t], constant, degenerate = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd)
-        if degenerate:
-            status = 2
-        if filtered:
-            _store(m, P, mean_filt, cov_filt, t)
-        _move(Ab, G, offset, t, ys, k, cross, m, moved)
-        if here and not degenerate:
-            steady_map(low, Cs, Ab, G, u, sd, M)
-            copy(P, limit_filt)
-            copy(u, limit_u)
-            copy(limit, P)
-            known_limit, limit_constant = True, constant
-            if t + 1 == stop:
-                steady_from = t
-        elif dense:
-            dense_sandwich(Ab, At, P, Qb, work, P)
-        else:
-            sandwich(Ab, index, count, P, Qb, work, P)
-        t += 1
-    return status, steady_from
-
-
-@jit
+@jit(fast=True)
 def filter_packed(
     first,
     last,
@@ -363,8 +284,8 @@ def filter_packed(
     Q,
     R,
     S,
-    m,
-    P,
+    means,
+    covs,
     W,
     reach,
     log_prob,
@@ -375,9 +296,9 @@ def filter_packed(
     cov_filt,
     diffuse_pred,
     diffuse_filt,
-    status,
+    statuses,
     settle,
-    steady_from,
+    steady_rows,
 ):
     """Filter the packed sequences `first` to `last` (exclusive), so that threads can share the work.
 
@@ -386,25 +307,114 @@ def filter_packed(
         offsets: (N + 1,) where each sequence starts.
         offset: (rows, n) or (1, n) state offsets.
         A, C, Q, R, S: the system.
-        m, P, W: (N, n), (N, n, n), (N, n, d) the start, overwritten by the prediction after the last step; W is zero once nothing is diffuse.
+        means, covs, W: (N, n), (N, n, n), (N, n, d) the start, overwritten by the prediction after the last step; W is zero once nothing is diffuse.
         reach: (N, n, d) a copy of W on entry; on exit the scale of its rounding errors.
         log_prob: (rows,) out: log density of each step given the steps before it.
         store: whether the (rows, …) arrays that follow are filled; they may be empty otherwise. With mean_filt and cov_filt empty
             cov_pred holds no rows after the first of a steady state that lasts to the end.
         diffuse_pred, diffuse_filt: (rows, p), (rows, n) out: whether an observation is predicted, and a state filtered, with infinite variance;
             False on entry.
-        status: (N,) out: 2 where an innovation variance was zero.
+        statuses: (N,) out: 2 where an innovation variance was zero.
         settle: whether a covariance that has settled is held constant (see `statewise.kernels.steady`).
-        steady_from: (N,) out: the step of each sequence from which the prediction's covariance is constant to the end; its length if none.
+        steady_rows: (N,) out: the step of each sequence from which the prediction's covariance is constant to the end; its length if none.
     """
+    p, n = y.shape[1], A.shape[0]
+    cross = any_nonzero(S)
+    seen, k = np.zeros(p, np.int64), -1
+    low, Cs, G, Ab, Qb = np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
+    D, ys, z, sd, u = np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros((p, n))
+    transition(A, Q, Cs, G, D, 0, Ab, Qb)
+    index, count, At, work = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n)), np.empty((n, n))
+    dense = _list_moves(Ab, index, count, At)
+    ut, moved, size = np.empty((n, p)), np.empty(n), np.empty(n)
+    before, limit, limit_filt, floor = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.zeros(n)
+    M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
+    filtered = mean_filt.shape[0] > 0
+    known_limit, limit_constant, horizon = False, 0.0, 0.0
+    keep = PATH if settle and not store and last - first > 1 and n <= PATH_STATES else 0
+    covs_kept, maps, constants, kept = np.zeros((keep + 1, n, n)), np.empty((keep, n + p, n + p)), np.empty(keep), 0
     for i in range(first, last):
-        start, stop = offsets[i], offsets[i + 1]
-        t, found = _filter_diffuse(
-            y, start, stop, offset, A, C, Q, R, S, m[i], P[i], W[i], reach[i], log_prob,
+        stop, m, P = offsets[i + 1], means[i], covs[i]
+        t, status = _filter_diffuse(
+            y, offsets[i], stop, offset, A, C, Q, R, S, m, P, W[i], reach[i], log_prob,
             store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
         )  # fmt: skip
-        status[i], steady = _filter_known(
-            y, t, stop, offset, A, C, Q, R, S, m[i], P[i], log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, settle
-        )  # fmt: skip
-        status[i] = max(status[i], found)
-        steady_from[i] = steady - start
+        steady_from, complete, constant, constant_before = stop, 0, 0.0, 0.0
+        change, change_before, change_last = np.inf, np.inf, np.inf
+        begin = t
+        if kept == 0 and keep:
+            copy(P, covs_kept[0])
+        on_path = keep > 0 and same(P, covs_kept[0])
+        if on_path and kept:
+            t = path_run(y, begin, min(stop, begin + kept), offset, maps, constants, m, x, log_prob)
+            copy(covs_kept[t - begin], P)
+        while t < stop:
+            k, changed = _see(y[t], seen, k)
+            if changed:
+                decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
+                if cross:
+                    transition(A, Q, Cs, G, D, k, Ab, Qb)
+                    dense = _list_moves(Ab, index, count, At)
+            here = False
+            on_path = on_path and k == p and kept < keep and t - begin == kept
+            if k < p or not settle:
+                complete, change_before = 0, np.inf
+            elif known_limit and stop - t <= horizon:
+                if distance(P, limit, Q, floor, size, STEADY_SHARE) <= STEADY_SHARE:
+                    copy(limit, P)
+                    steady_from = t
+                    if store and not filtered:
+                        copy(P, cov_pred[t])
+                    t = steady_run(
+                        y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
+                        store, mean_pred, cov_pred, mean_filt, cov_filt,
+                    )  # fmt: skip
+                    if t < stop:
+                        if store and not filtered:
+                            for passed in range(steady_from, t):
+                                copy(P, cov_pred[passed])
+                        steady_from = stop
+                    continue
+            else:
+                if complete % STRETCH == 0:
+                    if complete > STRETCH:
+                        change = max(distance(P, before, Q, floor, size, np.inf), abs(constant - constant_before))
+                        here = will_stay(change, change_before, (stop - t) / STRETCH)
+                        change_last, change_before = change_before, change
+                    copy(P, before)
+                    constant_before = constant
+                complete += 1
+            if here:
+                copy(P, limit)
+            if store:
+                _store(m, P, mean_pred, cov_pred, t)
+            log_prob[t], constant, degenerate = learn_known(
+                y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work
+            )
+            if degenerate:
+                status = 2
+            if filtered:
+                _store(m, P, mean_filt, cov_filt, t)
+            _move(Ab, G, offset, t, ys, k, cross, m, moved)
+            on_path = on_path and not degenerate
+            if on_path:
+                steady_map(low, Cs, Ab, G, u, sd, maps[kept])
+                constants[kept] = constant
+                kept += 1
+            if here and not degenerate:
+                steady_map(low, Cs, Ab, G, u, sd, M)
+                copy(P, limit_filt)
+                copy(u, limit_u)
+                copy(limit, P)
+                known_limit, limit_constant = True, constant
+                horizon = np.inf if will_stay(change, change_last, np.inf) else stop - t
+                if t + 1 == stop:
+                    steady_from = t
+            elif dense:
+                dense_sandwich(Ab, At, P, Qb, work, P)
+            else:
+                sandwich(Ab, index, count, P, Qb, work, P)
+            if on_path:
+                copy(P, covs_kept[kept])
+            t += 1
+        statuses[i], steady_rows[i] = status, steady_from - offsets[i]

@@ -1,4 +1,4 @@
-"""One step of the Kalman filter from a known (not diffuse) prediction, arranged so that every inner loop runs along a row.
+"""One step of the Kalman filter from a known (not diffuse) prediction, by plain loops for few states and by BLAS for many.
 
 Source: Durbin & Koopman, *Time Series Analysis by State Space Methods*, 2nd ed. (2012), §6.4 (one entry at a time). Letters as in
 `statewise.kernels.kalman`. An entry with gain g = P c and variance F is learnt by u = g/√F and z = error/√F: m + u z, P − u u', which
@@ -15,36 +15,92 @@ from statewise.kernels._jit import jit
 
 LOG_2PI = math.log(2.0 * math.pi)
 DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of
+BLAS_SIZE = 8  # states, from which on a product by BLAS takes less time than plain loops
 DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not looked for
 
 
-@jit(fast=True)
-def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd):
+@jit(fast=True, inline=True)
+def _gains(Cs, k, P, out):
+    """out[i] = P c_i for the first k rows c_i of Cs."""
+    n = P.shape[0]
+    if n >= BLAS_SIZE:
+        np.dot(Cs[:k], P, out[:k])
+        return
+    for i in range(k):
+        for a in range(n):
+            total = 0.0
+            for b in range(n):
+                total += P[a, b] * Cs[i, b]
+            out[i, a] = total
+
+
+@jit(fast=True, inline=True)
+def _take_off(u, ut, k, P, work):
+    """P ← P − Σ u_i u_i' over the first k rows of u (p, n). ut (n, p) and work (n, n) are room to work in."""
+    n = P.shape[0]
+    if n < BLAS_SIZE:
+        for a in range(n):
+            for b in range(a + 1):
+                total = P[a, b]
+                for i in range(k):
+                    total -= u[i, a] * u[i, b]
+                P[a, b] = total
+                P[b, a] = total
+        return
+    for i in range(u.shape[0]):
+        for a in range(n):
+            ut[a, i] = u[i, a] if i < k else 0.0
+    np.dot(ut, u, work)
+    for a in range(n):
+        for b in range(n):
+            P[a, b] -= work[a, b]
+
+
+@jit(fast=True, inline=True)
+def _dot(x, z):
+    """x'z in four partial sums, which a processor can add at the same time."""
+    n, a = x.shape[0], 0
+    one, two, three, four = 0.0, 0.0, 0.0, 0.0
+    while a + 4 <= n:
+        one += x[a] * z[a]
+        two += x[a + 1] * z[a + 1]
+        three += x[a + 2] * z[a + 2]
+        four += x[a + 3] * z[a + 3]
+        a += 4
+    while a < n:
+        one += x[a] * z[a]
+        a += 1
+    return (one + two) + (three + four)
+
+
+@jit(fast=True, inline=True)
+def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
     """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and whether an entry was degenerate.
 
     Out: u (p, n), the scaled gain of each entry, z (p,), its scaled error, and sd (p,), √F; all zero for an entry that is degenerate.
+    ut (n, p) and work (n, n) are room to work in; u is finite on entry.
     """
     n = m.shape[0]
     squares, product, logs, degenerate = 0.0, 1.0, 0.0, False
     for a in range(n):
         size[a] = P[a, a]
+    _gains(Cs, k, P, u)
     for i in range(k):
         value = y[t, seen[i]]
         for h in range(i):
             value -= low[i, h] * ys[h]
         ys[i] = value
-        for b in range(n):
-            gain[b] = 0.0
-        error, F, scale = value, D[i], D[i]
+        for h in range(i):
+            along = _dot(u[h], Cs[i])
+            if along != 0.0:
+                for a in range(n):
+                    u[i, a] -= along * u[h, a]
+        error, scale = value, D[i]
         for a in range(n):
             weight = Cs[i, a]
-            if weight != 0.0:
-                for b in range(n):
-                    gain[b] += weight * P[a, b]
-                error -= weight * m[a]
-                scale += weight * weight * size[a]
-        for a in range(n):
-            F += Cs[i, a] * gain[a]
+            error -= weight * m[a]
+            scale += weight * weight * size[a]
+        F = D[i] + _dot(u[i], Cs[i])
         if not DEGENERATE_TOLERANCE * scale < F:
             degenerate = True
             z[i], sd[i] = 0.0, 0.0
@@ -60,48 +116,47 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, gain, u, z, sd):
             logs += math.log(product)
             product = 1.0
         for a in range(n):
-            gain[a] *= inverse
-            u[i, a] = gain[a]
-            m[a] += gain[a] * z_i
-        for a in range(n):
-            weight = gain[a]
-            for b in range(n):
-                P[a, b] -= weight * gain[b]
+            u[i, a] *= inverse
+            m[a] += u[i, a] * z_i
+    _take_off(u, ut, k, P, work)
     constant = -0.5 * (k * LOG_2PI + logs + math.log(product))
     if degenerate:
         return -np.inf, -np.inf, True
     return constant - 0.5 * squares, constant, False
 
 
-@jit(fast=True)
-def _add_products(weights, a, rows, start, out):
-    """out[a, start:] += Σ_b weights[a, b] rows[b, start:], four rows at a time."""
-    n = out.shape[0]
-    b = 0
-    while b + 4 <= n:
-        w0, w1, w2, w3 = weights[a, b], weights[a, b + 1], weights[a, b + 2], weights[a, b + 3]
-        for c in range(start, n):
-            out[a, c] += (w0 * rows[b, c] + w1 * rows[b + 1, c]) + (w2 * rows[b + 2, c] + w3 * rows[b + 3, c])
-        b += 4
-    while b < n:
-        w0 = weights[a, b]
-        for c in range(start, n):
-            out[a, c] += w0 * rows[b, c]
-        b += 1
+@jit(fast=True, inline=True)
+def multiply(X, Y, out):
+    """out = X Y; `out` is neither of them."""
+    if X.shape[0] >= BLAS_SIZE:
+        np.dot(X, Y, out)
+        return
+    for a in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            total = 0.0
+            for c in range(X.shape[1]):
+                total += X[a, c] * Y[c, b]
+            out[a, b] = total
 
 
-@jit(fast=True)
+@jit(fast=True, inline=True)
 def dense_sandwich(A, At, P, Q, work, out):
     """out = A P A' + Q for symmetric P and Q, with At = A'; `out` may be P."""
     n = A.shape[0]
+    multiply(A, P, work)
+    if n < BLAS_SIZE:
+        for a in range(n):
+            for c in range(a + 1):
+                total = Q[a, c]
+                for b in range(n):
+                    total += work[a, b] * A[c, b]
+                out[a, c] = total
+                out[c, a] = total
+        return
+    np.dot(work, At, out)
     for a in range(n):
-        for c in range(n):
-            work[a, c] = 0.0
-        _add_products(A, a, P, 0, work)
-    for a in range(n):
-        for c in range(a, n):
-            out[a, c] = Q[a, c]
-        _add_products(work, a, At, a, out)
-    for a in range(n):
-        for c in range(a + 1, n):
-            out[c, a] = out[a, c]
+        out[a, a] += Q[a, a]
+        for c in range(a):
+            total = 0.5 * (out[a, c] + out[c, a]) + Q[a, c]
+            out[a, c] = total
+            out[c, a] = total

@@ -24,7 +24,7 @@ def steady_covariance(A, C, Q, R, S, P, floor, max_iter):
     cross = any_nonzero(S)
     seen, low, D, Cs = np.arange(p), np.zeros((p, p)), np.zeros(p), np.zeros((p, n))
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    gain, m, size, u = np.empty(n), np.zeros(n), np.empty(n), np.empty((p, n))
+    m, size, u, ut = np.zeros(n), np.empty(n), np.zeros((p, n)), np.empty((n, p))
     nothing, ys, z, sd = np.zeros((1, p)), np.empty(p), np.empty(p), np.empty(p)
     work, before = np.empty((n, n)), np.empty((n, n))
     decorrelate(C, R, S, seen, p, low, D, Cs, G, cross)
@@ -34,7 +34,7 @@ def steady_covariance(A, C, Q, R, S, P, floor, max_iter):
     largest, largest_before, stretch_end = 0.0, np.inf, 20
     for iteration in range(max_iter):
         copy(P, before)
-        learn_known(nothing, 0, seen, p, low, D, Cs, ys, m, P, size, gain, u, z, sd)
+        learn_known(nothing, 0, seen, p, low, D, Cs, ys, m, P, size, u, ut, z, sd, work)
         sandwich(Ab, index, count, P, Qb, work, P)
         change = distance(P, before, Q, floor, size, np.inf)
         if change == 0.0:
@@ -55,15 +55,12 @@ def stationary_covariance(A, Q, P, power, work, step):
     P (n, n) is the output; `power`, `work` and `step` are (n, n) work space. Source: Anderson & Moore, *Optimal Filtering* (1979), §6.7.
     """
     n = A.shape[0]
-    index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
+    index, count, nothing = np.empty((n, n), np.int64), np.empty(n, np.int64), np.zeros((n, n))
     copy(Q, P)
     copy(A, power)
     for _ in range(60):
-        for a in range(n):
-            for b in range(n):
-                step[a, b] = 0.0
         nonzeros(power, index, count)
-        sandwich(power, index, count, P, step, work, step)
+        sandwich(power, index, count, P, nothing, work, step)
         settled, size, change = True, 0.0, 0.0
         for a in range(n):
             for b in range(n):

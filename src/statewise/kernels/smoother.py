@@ -20,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.score import add_expected, add_products
+from statewise.kernels.known import multiply
+from statewise.kernels.score import add_expected, add_spread
 from statewise.kernels.steady import distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
 from statewise.kernels.step import copy
@@ -56,49 +57,42 @@ def _invert(F, k, low, out):
     return True
 
 
-@jit
-def _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
-    """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular."""
+@jit(fast=True)
+def _gain(A, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
+    """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
     n = A.shape[0]
     for i in range(k):
+        for b in range(n):
+            CP[i, b] = 0.0
         for a in range(n):
-            total = 0.0
+            weight = C[seen[i], a]
             for b in range(n):
-                total += P[a, b] * C[seen[i], b]
-            PC[a, i] = total
+                CP[i, b] += weight * P[a, b]
     for i in range(k):
         for j in range(k):
             total = R[seen[i], seen[j]]
             for a in range(n):
-                total += C[seen[i], a] * PC[a, j]
+                total += C[seen[i], a] * CP[j, a]
             F[i, j] = total
     if not _invert(F, k, low, Finv):
         return False
     for a in range(n):
-        for j in range(k):
-            total = 0.0
-            for i in range(k):
-                cross = S[a, seen[i]]
-                for b in range(n):
-                    cross += A[a, b] * PC[b, i]
-                total += cross * Finv[i, j]
-            K[a, j] = total
+        for i in range(k):
+            total = S[a, seen[i]]
+            for b in range(n):
+                total += A[a, b] * CP[i, b]
+            cross[i, a] = total
+    for a in range(n):
         for b in range(n):
-            total = A[a, b]
+            L[a, b] = A[a, b]
+        for j in range(k):
+            gain = 0.0
             for i in range(k):
-                total -= K[a, i] * C[seen[i], b]
-            L[a, b] = total
+                gain += cross[i, a] * Finv[i, j]
+            K[a, j] = gain
+            for b in range(n):
+                L[a, b] -= gain * C[seen[j], b]
     return True
-
-
-@jit
-def _multiply(X, Y, out):
-    for a in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            out[a, b] = 0.0
-        for c in range(X.shape[1]):
-            for b in range(out.shape[1]):
-                out[a, b] += X[a, c] * Y[c, b]
 
 
 @jit
@@ -181,28 +175,33 @@ def _spread_noise(seen, k, r, e, information, t):
             information[t, n + seen[i], n + seen[j]] -= e[i] * e[j]
 
 
-@jit
-def _before(C, L, seen, k, Finv, NL, N):
-    """N ← C' F⁻¹ C + L' (N L)."""
+@jit(fast=True)
+def _before(C, L, seen, k, Finv, NL, Lt, N):
+    """N ← C' F⁻¹ C + L' (N L). Lt (n, n) is work space."""
     n = L.shape[0]
     for a in range(n):
-        for b in range(a + 1):
-            total = 0.0
-            for c in range(n):
-                total += L[c, a] * NL[c, b]
+        for b in range(n):
+            Lt[b, a] = L[a, b]
+    multiply(Lt, NL, N)
+    for a in range(n):
+        for j in range(k):
+            weight = 0.0
             for i in range(k):
-                for j in range(k):
-                    total += C[seen[i], a] * Finv[i, j] * C[seen[j], b]
-            N[a, b] = total
-            N[b, a] = total
+                weight += C[seen[i], a] * Finv[i, j]
+            for b in range(n):
+                N[a, b] += weight * C[seen[j], b]
+    for a in range(n):
+        for b in range(a):
+            N[a, b] = 0.5 * (N[a, b] + N[b, a])
+            N[b, a] = N[a, b]
 
 
 @jit
 def _smooth_cov(P, N, NP, PNP, out, t):
     """out[t] = P − P N P."""
     n = P.shape[0]
-    _multiply(N, P, NP)
-    _multiply(P, NP, PNP)
+    multiply(N, P, NP)
+    multiply(P, NP, PNP)
     for a in range(n):
         for b in range(n):
             out[t, a, b] = P[a, b] - 0.5 * (PNP[a, b] + PNP[b, a])
@@ -211,8 +210,8 @@ def _smooth_cov(P, N, NP, PNP, out, t):
 @jit
 def _lag_cov(L, P, P_next, NLP, work, out, t):
     """out[t] = (I − P[t+1] N) L P."""
-    _multiply(L, P, out[t])
-    _multiply(P_next, NLP, work)
+    multiply(L, P, out[t])
+    multiply(P_next, NLP, work)
     for a in range(P.shape[0]):
         for b in range(P.shape[0]):
             out[t, a, b] -= work[a, b]
@@ -241,8 +240,8 @@ def _constant_back(
     p = y.shape[1]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
     run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb)
-    _multiply(N, L, NL)
-    _multiply(NL, P, NLP)
+    multiply(N, L, NL)
+    multiply(NL, P, NLP)
     top = stop - 1
     if with_gradient:
         add_expected(C, P, seen, p, Finv, K, N, NLP, stop - low, gA, gC, gQ, gR, gS, KN)
@@ -275,7 +274,8 @@ def _backward_one(
     p, n, d = y.shape[1], A.shape[0], response.shape[2]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
     seen = np.empty(p, np.int64)
-    PC, K, L = np.empty((n, p)), np.empty((n, p)), np.empty((n, n))
+    CP, cross = np.empty((p, n)), np.empty((p, n))
+    K, L, Lt = np.empty((n, p)), np.empty((n, n)), np.empty((n, n))
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
     rs, z_next, along, KN = np.zeros((d, n)), np.zeros((d, n)), np.empty(n), np.empty((p, n))
@@ -297,7 +297,7 @@ def _backward_one(
                 continue
         k = _observed(y[t], seen)
         m, P = mean_pred[t], cov_pred[min(t, steady)]
-        if not known and not _gain(A, C, R, S, P, seen, k, PC, F, low, Finv, K, L):
+        if not known and not _gain(A, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
             return 2
         known = t > steady
         for i in range(k):
@@ -306,11 +306,11 @@ def _backward_one(
                 v[i] -= C[seen[i], a] * m[a]
         _step_back(A, C, seen, k, Finv, K, v, r, e, before)
         _smooth_state(m, P, before, x)
-        _multiply(N, L, NL)
+        multiply(N, L, NL)
         if with_gradient or with_lags:
-            _multiply(NL, P, NLP)
+            multiply(NL, P, NLP)
         if with_gradient:
-            add_products(r, e, x, seen, k, gA, gC, gQ, gR, gS)
+            add_spread(r, e, x, seen, k, gA, gC, gQ, gR, gS)
             add_expected(C, P, seen, k, Finv, K, N, NLP, 1, gA, gC, gQ, gR, gS, KN)
             for a in range(n):
                 gb[a] += r[a]
@@ -320,7 +320,7 @@ def _backward_one(
             _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t)
         if with_lags and t < stop - 1:
             _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
-        _before(C, L, seen, k, Finv, NL, N)
+        _before(C, L, seen, k, Finv, NL, Lt, N)
         for a in range(n):
             r[a] = before[a]
         if with_states:
@@ -337,7 +337,7 @@ def _backward_one(
             _step_back(A, C, seen, k, Finv, K, v, rs[h], e, before)
             _smooth_state(along, P, before, x)
             if with_gradient:
-                add_products(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
+                add_spread(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
             if with_noise:
                 _spread_noise(seen, k, rs[h], e, information, t)
             if with_lags and t < stop - 1:
@@ -415,7 +415,7 @@ def respond_packed(
     """
     p, n, d = y.shape[1], A.shape[0], W.shape[1]
     seen = np.empty(p, np.int64)
-    PC, K, L = np.empty((n, p)), np.empty((n, p)), np.empty((n, n))
+    CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
     F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
     CX, X, moved = np.empty((p, d)), np.empty((n, d)), np.empty((n, d))
     for s in range(first, last):
@@ -424,7 +424,7 @@ def respond_packed(
             response[t] = X
             k = _observed(y[t], seen)
             steady = offsets[s] + steady_from[s]
-            if t <= steady and not _gain(A, C, R, S, cov_pred[t], seen, k, PC, F, low, Finv, K, L):
+            if t <= steady and not _gain(A, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
                 status[s] = 2
                 break
             for i in range(k):
@@ -445,5 +445,5 @@ def respond_packed(
                 for h in range(d):
                     for g in range(d):
                         information[s, h, g] += CX[i, h] * FCX[i, g]
-            _multiply(L, X, moved)
+            multiply(L, X, moved)
             X[:] = moved

@@ -80,6 +80,45 @@ def steady_map(low, Cs, Ab, G, u, sd, M):
 
 
 @jit(fast=True)
+def path_run(y, start, stop, offset, maps, constants, m, x, log_prob):
+    """Filter complete rows from `start` on, the h-th by maps[h] (see `steady_map`), as far as the maps go; returns the first row not done.
+
+    For many sequences that start with the same covariance: it moves alike in all of them, until something is missing.
+    """
+    n, p = m.shape[0], y.shape[1]
+    moving = offset.shape[0] > 1
+    for t in range(start, stop):
+        for j in range(p):
+            if np.isnan(y[t, j]):
+                return t
+        h, row = t - start, t if moving else 0
+        squares = 0.0
+        for i in range(n + p):
+            value = offset[row, i] if i < n else 0.0
+            for j in range(n):
+                value += m[j] * maps[h, j, i]
+            for j in range(p):
+                value += y[t, j] * maps[h, n + j, i]
+            x[i] = value
+            if i >= n:
+                squares += value * value
+        log_prob[t] = constants[h] - 0.5 * squares
+        for a in range(n):
+            m[a] = x[a]
+    return stop
+
+
+@jit
+def same(P, other):
+    """Whether two matrices are equal to the last bit."""
+    for a in range(P.shape[0]):
+        for b in range(P.shape[1]):
+            if P[a, b] != other[a, b]:
+                return False
+    return True
+
+
+@jit(fast=True)
 def steady_run(
     y, start, stop, offset, M, u, constant, m, P, P_filt, x, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt
 ):

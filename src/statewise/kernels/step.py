@@ -61,23 +61,37 @@ def nonzeros(A, index, count):
                 count[a] += 1
 
 
-@jit
-def sandwich(A, index, count, P, Q, work, out):
-    """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P."""
+@jit(fast=True)
+def _sparse_rows(A, index, count, P, out):
+    """out = A P by the nonzero entries of A."""
     n = A.shape[0]
     for a in range(n):
-        for c in range(n):
-            work[a, c] = 0.0
-        for k in range(count[a]):
-            b = index[a, k]
-            weight = A[a, b]
+        weight, row = (A[a, index[a, 0]], index[a, 0]) if count[a] else (0.0, 0)
+        if count[a] == 2:
+            other, second = A[a, index[a, 1]], index[a, 1]
             for c in range(n):
-                work[a, c] += weight * P[b, c]
-    for c in range(n):
-        for a in range(c, n):
-            total = Q[a, c]
-            for k in range(count[c]):
-                total += work[a, index[c, k]] * A[c, index[c, k]]
+                out[a, c] = weight * P[row, c] + other * P[second, c]
+            continue
+        for c in range(n):
+            out[a, c] = weight * P[row, c]
+        for k in range(1, count[a]):
+            weight, row = A[a, index[a, k]], index[a, k]
+            for c in range(n):
+                out[a, c] += weight * P[row, c]
+
+
+@jit(fast=True)
+def sandwich(A, index, count, P, Q, work, out):
+    """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P, but not Q."""
+    n = A.shape[0]
+    _sparse_rows(A, index, count, P, work)
+    for a in range(n):
+        for c in range(n):
+            out[c, a] = work[a, c]
+    _sparse_rows(A, index, count, out, work)
+    for a in range(n):
+        for c in range(a + 1):
+            total = work[a, c] + Q[a, c]
             out[a, c] = total
             out[c, a] = total
 

@@ -48,7 +48,7 @@ class LinearGaussian(Density, HasGaussianStates):
         self._system = None
 
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
-        return filtering.run_filter(self.system, seqs, store=False).log_prob
+        return filtering.log_prob_steps(self.system, seqs)
 
     def predict(self, data: Any) -> Predicted:
         """One-step-ahead means, variances and standardised residuals, from the Kalman filter.
