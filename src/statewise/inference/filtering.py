@@ -11,7 +11,7 @@ from statewise._core.outcome import Outcome
 from statewise.inference.modal import LEAST_ROWS, modal
 from statewise.inference.system import System, square_root, without_offsets
 from statewise.kernels import kalman
-from statewise.kernels._threads import over_sequences
+from statewise.kernels._chunks import by_sequence, share
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
 
@@ -83,14 +83,14 @@ def filter_status(
     y, offset = without_offsets(sys, seqs)
     offsets = seqs.offsets
 
-    def work(first: int, last: int) -> None:
+    def work(_: int, first: int, last: int) -> None:
         kalman.filter_packed(
             first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
             log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
             settle, steady_from,
         )  # fmt: skip
 
-    over_sequences(work, offsets, n * n)
+    share(work, by_sequence(offsets), 20.0 * rows * n * n)
     filtering = Filtering(
         log_prob,
         mean_pred,

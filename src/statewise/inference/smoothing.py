@@ -71,14 +71,14 @@ class _Backward:
     failed: bool
 
 
-def _forward(sys: System, seqs: Sequences) -> _Forward | None:
-    """None where an innovation covariance is singular.
+def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | None:
+    """None where an innovation covariance is singular; `settle` as in `run_filter`.
 
     Raises:
         NumericalError: a sequence does not identify the diffuse start.
     """
     known = replace(sys, Pinf=np.zeros_like(sys.Pinf))
-    past, status = filter_status(known, seqs, store=True, filtered=False)
+    past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
     totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
     if not sys.Pinf.any():
         return (
@@ -90,7 +90,7 @@ def _forward(sys: System, seqs: Sequences) -> _Forward | None:
     if status.any():
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
         known = replace(known, P0=known.P0 + (W * _natural_sizes(known, W)) @ W.T)
-        past, status = filter_status(known, seqs, store=True, filtered=False)
+        past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
         if status.any():
             return None
         totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])

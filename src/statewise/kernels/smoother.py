@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.known import multiply
+from statewise.kernels.known import BLAS_SIZE, multiply
 from statewise.kernels.score import add_expected, add_spread
 from statewise.kernels.steady import distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
@@ -58,7 +58,22 @@ def _invert(F, k, low, out):
 
 
 @jit(fast=True)
-def _gain(A, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
+def _across(A, At, CP, k, out):
+    """out = CP A' for its first k rows; At = A'."""
+    n = A.shape[0]
+    if n >= BLAS_SIZE:
+        np.dot(CP[:k], At, out[:k])
+        return
+    for i in range(k):
+        for a in range(n):
+            total = 0.0
+            for b in range(n):
+                total += A[a, b] * CP[i, b]
+            out[i, a] = total
+
+
+@jit(fast=True)
+def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
     """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
     n = A.shape[0]
     for i in range(k):
@@ -76,12 +91,10 @@ def _gain(A, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
             F[i, j] = total
     if not _invert(F, k, low, Finv):
         return False
-    for a in range(n):
-        for i in range(k):
-            total = S[a, seen[i]]
-            for b in range(n):
-                total += A[a, b] * CP[i, b]
-            cross[i, a] = total
+    _across(A, At, CP, k, cross)
+    for i in range(k):
+        for a in range(n):
+            cross[i, a] += S[a, seen[i]]
     for a in range(n):
         for b in range(n):
             L[a, b] = A[a, b]
@@ -106,7 +119,7 @@ def _observed(row, seen):
     return k
 
 
-@jit
+@jit(fast=True)
 def _step_back(A, C, seen, k, Finv, K, v, r, e, before):
     """e = F⁻¹ v − K' r and before = C' e + A' r: the error of one step and the r of the step before."""
     n = A.shape[0]
@@ -122,17 +135,21 @@ def _step_back(A, C, seen, k, Finv, K, v, r, e, before):
         for a in range(n):
             before[a] += C[seen[i], a] * e[i]
     for b in range(n):
+        weight = r[b]
         for a in range(n):
-            before[a] += A[b, a] * r[b]
+            before[a] += A[b, a] * weight
 
 
-@jit
+@jit(fast=True)
 def _smooth_state(m, P, r, x):
     """x = m + P r."""
-    for a in range(m.shape[0]):
+    n = m.shape[0]
+    for a in range(n):
         x[a] = m[a]
-        for b in range(m.shape[0]):
-            x[a] += P[a, b] * r[b]
+    for b in range(n):
+        weight = r[b]
+        for a in range(n):
+            x[a] += weight * P[b, a]
 
 
 @jit
@@ -279,6 +296,7 @@ def _backward_one(
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
     rs, z_next, along, KN = np.zeros((d, n)), np.zeros((d, n)), np.empty(n), np.empty((p, n))
+    At = np.ascontiguousarray(A.T)
     settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
     known, moved, moved_before = False, np.inf, np.inf
     lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
@@ -293,11 +311,11 @@ def _backward_one(
                     mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
                 )  # fmt: skip
                 _forget(rs, z_next)
-                t = lowest - 1
+                t, known = lowest - 1, lowest > steady
                 continue
         k = _observed(y[t], seen)
         m, P = mean_pred[t], cov_pred[min(t, steady)]
-        if not known and not _gain(A, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
+        if not known and not _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
             return 2
         known = t > steady
         for i in range(k):
@@ -417,6 +435,7 @@ def respond_packed(
     seen = np.empty(p, np.int64)
     CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
     F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
+    At = np.ascontiguousarray(A.T)
     CX, X, moved = np.empty((p, d)), np.empty((n, d)), np.empty((n, d))
     for s in range(first, last):
         X[:] = W
@@ -424,7 +443,7 @@ def respond_packed(
             response[t] = X
             k = _observed(y[t], seen)
             steady = offsets[s] + steady_from[s]
-            if t <= steady and not _gain(A, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
+            if t <= steady and not _gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
                 status[s] = 2
                 break
             for i in range(k):
