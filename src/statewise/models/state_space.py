@@ -12,6 +12,7 @@ from statewise._core.errors import InputError, NumericalError
 from statewise._core.seed import generator
 from statewise.fitting.em import EMResult
 from statewise.fitting.linear_gaussian_em import fit_em, refuse_indefinite
+from statewise.fitting.linear_gaussian_mle import Problem, fit_mle
 from statewise.inference.system import System, stationary_start
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
@@ -25,6 +26,7 @@ _LETTERS = {
     "observation": "C",
     "state_noise": "Q",
     "observation_noise": "R",
+    "noise_cross": "S",
     "state_intercept": "b",
     "observation_intercept": "d",
     "input_to_state": "B",
@@ -135,7 +137,9 @@ class StateSpace(LinearGaussian, Trainable):
 
     @classmethod
     def random(cls, states: int = 2, dim: int = 1, seed: int | None = None) -> StateSpace:
-        """A stable model drawn at random: eigenvalues of the transition of modulus .5 to .95, noise of about unit size, stationary start.
+        """A stable model drawn at random: eigenvalues of the transition of modulus .5 to .95, noise of about unit size.
+
+        Its start is the stationary law, and is estimated with the rest by `fit`.
 
         Args:
             states: n, from 1.
@@ -152,24 +156,30 @@ class StateSpace(LinearGaussian, Trainable):
         root = rng.standard_normal((n, n)) / np.sqrt(n)
         return cls(
             A, rng.standard_normal((p, n)), root @ root.T + 0.1 * np.eye(n), np.diag(rng.uniform(0.2, 1.0, p)),
-            initial="stationary",
+            initial="estimated",
         )  # fmt: skip
 
-    def fit(self, data: Any, fix: Any = (), max_iter: int = 200, tol: float = 1e-6) -> Self:
-        """Maximum likelihood by expectation maximisation from the present matrices, in place, pooled over all sequences.
+    def fit(self, data: Any, method: str = "em", fix: Any = (), max_iter: int | None = None, tol: float = 1e-6) -> Self:
+        """Maximum likelihood from the present matrices, in place, pooled over all sequences.
 
         Estimated are the matrices that the model has and `fix` does not name; intercepts and input weights that were never given stay
-        zero. With initial='estimated' so are initial_mean and initial_cov. The likelihood cannot fall from one iteration to the next.
-        Where all matrices are free only the law of y is identified: any change of the state's basis fits as well.
+        zero. With initial='estimated' so are initial_mean and initial_cov. Where all matrices are free only the law of y is identified: any
+        change of the state's basis fits as well.
+
+        Expectation maximisation never lets the likelihood fall, and is slow close to the maximum; BFGS on the exact gradient is fast there,
+        and takes a stationary start and noise_cross too. One after the other is often best.
 
         Args:
             data: sequences; any entry may be missing.
+            method: "em", or "mle" for BFGS.
             fix: names of matrices to keep as they are, such as ("observation", "state_noise").
-            max_iter: iterations, from 1.
-            tol: gain in nats per step of data below which it has converged. EM can be slow: a small gain is not proof of a maximum.
+            max_iter: iterations, from 1; 200 for "em" and 500 for "mle" unless given.
+            tol: for "em", gain in nats per step of data below which it has converged: a small gain is not proof of a maximum. For "mle", the
+                largest entry of the gradient per step, in units of the data's standard deviations.
 
         Raises:
-            InputError: the model has noise_cross or a stationary start, which have no closed M step, or `fix` names no matrix of it.
+            InputError: `fix` names no matrix of the model, or for "em" the model has noise_cross or a stationary start, which have no closed
+                M step.
             NumericalError: the data leave a variance at zero or do not identify a diffuse start.
 
         Source: Shumway & Stoffer, J. Time Series Analysis 3 (1982).
@@ -181,12 +191,19 @@ class StateSpace(LinearGaussian, Trainable):
             -633.46
         """
         begun = time.perf_counter()
-        max_iter = checks.Integer(1).check("max_iter", max_iter)
+        method = checks.Choice(("em", "mle")).check("method", method)
+        max_iter = checks.Integer(1).check(
+            "max_iter", (200 if method == "em" else 500) if max_iter is None else max_iter
+        )
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
-        names = self._free_names(fix)
+        names = self._free_names(fix, method)
         seqs = self._receive(data)
         sys = self.system
-        found = fit_em(sys, seqs, frozenset(_LETTERS[name] for name in names), max_iter, tol)
+        details: dict[str, float] = {}
+        if method == "em":
+            found = fit_em(sys, seqs, frozenset(_LETTERS[name] for name in names), max_iter, tol)
+        else:
+            found, details["gradient_norm"] = self._climb(seqs, names, max_iter, tol)
         if not np.isfinite(found.log_prob):
             raise NumericalError(f"fitting failed at the start: {found.outcome.value}")
         refuse_indefinite(found.parameters)
@@ -199,27 +216,49 @@ class StateSpace(LinearGaussian, Trainable):
         self._parameters = self.parameters | new
         self._system = found.parameters
         count = sum(_entries(name, self._parameters[name]) for name in names)
-        self.fit_result = _result(seqs, found, count, time.perf_counter() - begun)
+        self.fit_result = _result(seqs, found, count, time.perf_counter() - begun, details)
         return self
 
-    def _free_names(self, fix: Any) -> list[str]:
+    @property
+    def _stationary(self) -> bool:
+        """Whether the start is the stationary law, so that it follows the other matrices."""
+        free = self._options["initial"] != "estimated" and self._options["initial_mean"] is None
+        return free and not self.system.Pinf.any()
+
+    def _climb(self, seqs: Sequences, names: list[str], max_iter: int, tol: float) -> tuple[EMResult[System], float]:
+        start = float(self._log_prob_steps(seqs).sum())
+        problem = Problem(self.system, tuple(_LETTERS[name] for name in names), self._stationary)
+        sys, found = fit_mle(problem, seqs, max_iter, tol)
+        return EMResult(sys, found.log_prob, found.trace, start, found.outcome), found.gradient_norm
+
+    def _free_names(self, fix: Any, method: str) -> list[str]:
         """Names of the matrices to estimate."""
-        if self.system.S.any():
-            raise InputError("`noise_cross` is not zero and EM has no closed M step for it; leave `noise_cross` out")
-        given = self._options["initial"]
-        estimated = given == "estimated"
-        if not estimated and self._options["initial_mean"] is None and not self.system.Pinf.any():
+        estimated = self._options["initial"] == "estimated"
+        if method == "em" and self.system.S.any():
             raise InputError(
-                "the start is stationary, and EM has no closed M step for that; make the model with initial='estimated' or 'diffuse', or with "
-                "initial_mean and initial_cov"
+                "`noise_cross` is not zero and EM has no closed M step for it; pass method='mle', or leave `noise_cross` out"
+            )
+        if method == "em" and self._stationary:
+            raise InputError(
+                "the start is stationary, and EM has no closed M step for that; pass method='mle', or make the model with initial='estimated' or "
+                "'diffuse', or with initial_mean and initial_cov"
             )
         own = [name for name in _LETTERS if name not in _START and self._options[name] is not None]
+        own = [name for name in own if method == "mle" or name != "noise_cross"]
         own += _START if estimated else ()
         fixed = (fix,) if isinstance(fix, str) else tuple(fix)
         for name in fixed:
             if name not in own:
                 raise InputError(f"`fix` has {name!r}; pass names out of {', '.join(own)}")
         free = [name for name in own if name not in fixed]
+        if "noise_cross" in free and not {"state_noise", "observation_noise"} <= set(free):
+            raise InputError(
+                "`fix` keeps a noise covariance and frees `noise_cross`; pass fix=('state_noise', 'observation_noise', 'noise_cross')"
+            )
+        if method == "mle" and "input_to_state" in free:
+            raise InputError(
+                "method='mle' has no gradient in `input_to_state`; pass fix='input_to_state', or method='em'"
+            )
         if not free:
             raise InputError("`fix` leaves nothing to estimate; leave a name out of it")
         return free
@@ -238,9 +277,9 @@ def _entries(name: str, value: np.ndarray) -> int:
     return n * (n + 1) // 2 if name in ("state_noise", "observation_noise", "initial_cov") else value.size
 
 
-def _result(seqs: Sequences, found: EMResult[System], count: int, seconds: float) -> FitResult:
+def _result(seqs: Sequences, found: EMResult[System], count: int, seconds: float, more: dict[str, float]) -> FitResult:
     steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
-    details = {"free_entries": count, "start_log_prob": found.start_log_prob}
+    details = {"free_entries": count, "start_log_prob": found.start_log_prob} | more
     return FitResult(found.outcome, found.log_prob, steps, found.trace, seconds, (), details)
 
 
