@@ -18,6 +18,8 @@ _WORTH_SHARING = 1_000_000  # elementary operations, about a millisecond
 def by_sequence(offsets: np.ndarray) -> np.ndarray:
     """Bounds (chunks + 1,) that cut N sequences into at most 16 chunks of about the same number of rows."""
     count, rows = len(offsets) - 1, int(offsets[-1])
+    if count == 1 or rows < _LEAST_ROWS:
+        return np.array([0, count])
     inner = np.searchsorted(offsets, by_row(rows)[1:-1], side="left")
     return np.unique(np.concatenate([[0], np.minimum(inner, count), [count]]))
 
