@@ -178,20 +178,35 @@ def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain
 
 
 @jit(fast=True, inline=True)
-def _move(Ab, G, offset, t, ys, k, cross, m, moved):
-    """m ← Ab m + offset + G y*."""
+def _move(At, G, offset, t, ys, k, cross, m, moved):
+    """m ← Ab m + offset + G y*, with At = Ab'."""
     n = m.shape[0]
     row = t if offset.shape[0] > 1 else 0
     for a in range(n):
-        value = offset[row, a]
-        for b in range(n):
-            value += Ab[a, b] * m[b]
-        if cross:
-            for i in range(k):
-                value += G[a, i] * ys[i]
-        moved[a] = value
+        moved[a] = offset[row, a]
+    for b in range(n):
+        weight = m[b]
+        if weight != 0.0:
+            for a in range(n):
+                moved[a] += weight * At[b, a]
+    if cross:
+        for i in range(k):
+            for a in range(n):
+                moved[a] += G[a, i] * ys[i]
     for a in range(n):
         m[a] = moved[a]
+
+
+@jit
+def _list_moves(Ab, index, count, At):
+    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
+    nonzeros(Ab, index, count)
+    n, total = Ab.shape[0], 0
+    for a in range(n):
+        total += count[a]
+        for b in range(n):
+            At[b, a] = Ab[a, b]
+    return total > DENSE_SHARE * n * n
 
 
 @jit
@@ -227,8 +242,8 @@ def _filter_diffuse(
     low, D, Cs, ys = np.zeros((p, p)), np.zeros(p), np.zeros((p, n)), np.zeros(p)
     G, Ab, Qb = np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
     transition(A, Q, Cs, G, D, 0, Ab, Qb)
-    index, count = np.empty((n, n), np.int64), np.empty(n, np.int64)
-    nonzeros(Ab, index, count)
+    index, count, At = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n))
+    _list_moves(Ab, index, count, At)
     gain, gain_inf, moved, size, share = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(rank)
     work, unit = np.empty((n, n)), np.zeros(n)
     status = 0
@@ -240,7 +255,7 @@ def _filter_diffuse(
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             if cross:
                 transition(A, Q, Cs, G, D, k, Ab, Qb)
-                nonzeros(Ab, index, count)
+                _list_moves(Ab, index, count, At)
         if store:
             _store(m, P, mean_pred, cov_pred, t)
             _store_diffuse(C, W, reach, rank, share, diffuse_pred, t)
@@ -253,23 +268,11 @@ def _filter_diffuse(
         if store and mean_filt.shape[0] > 0:
             _store(m, P, mean_filt, cov_filt, t)
             _store_diffuse_states(W, reach, rank, share, unit, diffuse_filt, t)
-        _move(Ab, G, offset, t, ys, k, cross, m, moved)
+        _move(At, G, offset, t, ys, k, cross, m, moved)
         sandwich(Ab, index, count, P, Qb, work, P)
         _move_columns(Ab, W, work)
         _move_columns(Ab, reach, work)
     return stop, status
-
-
-@jit
-def _list_moves(Ab, index, count, At):
-    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
-    nonzeros(Ab, index, count)
-    n, total = Ab.shape[0], 0
-    for a in range(n):
-        total += count[a]
-        for b in range(n):
-            At[b, a] = Ab[a, b]
-    return total > DENSE_SHARE * n * n
 
 
 @jit(fast=True)
@@ -395,7 +398,7 @@ def filter_packed(
                 status = 2
             if filtered:
                 _store(m, P, mean_filt, cov_filt, t)
-            _move(Ab, G, offset, t, ys, k, cross, m, moved)
+            _move(At, G, offset, t, ys, k, cross, m, moved)
             on_path = on_path and not degenerate
             if on_path:
                 steady_map(low, Cs, Ab, G, u, sd, maps[kept])

@@ -23,8 +23,17 @@ DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not lo
 def _gains(Cs, k, P, out):
     """out[i] = P c_i for the first k rows c_i of Cs."""
     n = P.shape[0]
-    if n >= BLAS_SIZE:
+    if n >= BLAS_SIZE and k > 1:
         np.dot(Cs[:k], P, out[:k])
+        return
+    if n >= BLAS_SIZE and k == 1:
+        for b in range(n):
+            out[0, b] = 0.0
+        for a in range(n):
+            weight = Cs[0, a]
+            if weight != 0.0:
+                for b in range(n):
+                    out[0, b] += weight * P[a, b]
         return
     for i in range(k):
         for a in range(n):
@@ -46,6 +55,12 @@ def _take_off(u, ut, k, P, work):
                     total -= u[i, a] * u[i, b]
                 P[a, b] = total
                 P[b, a] = total
+        return
+    if k == 1:
+        for a in range(n):
+            weight = u[0, a]
+            for b in range(n):
+                P[a, b] -= weight * u[0, b]
         return
     for i in range(u.shape[0]):
         for a in range(n):
