@@ -148,7 +148,7 @@ def _units(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
     """Sizes of the states, by the noise that moves them, and of the columns, by their standard deviations."""
     states = np.sqrt(np.diag(sys.Q) + np.diag(sys.P0))
     columns = np.nanstd(seqs.values, axis=0)
-    return (np.where(part > 0, part, 1.0) for part in (states, columns))  # type: ignore[return-value]
+    return np.where(states > 0, states, 1.0), np.where(columns > 0, columns, 1.0)
 
 
 def _in_units(sys: System, s: np.ndarray, c: np.ndarray) -> System:

@@ -40,19 +40,25 @@ def _innovations(y, mean, C, low, high, v):
 
 
 @jit
-def _add_sums(sums, count, n, p, gA, gC, gQ, gR, gS):
-    """Add the products [r, e]' [x̂, r, e] of some rows to the gradients."""
-    for a in range(n):
-        for b in range(n):
-            gA[a, b] += sums[a, b]
-            gQ[a, b] += 0.5 * sums[a, n + b]
-        for j in range(p):
-            gS[a, j] += sums[a, 2 * n + j]
-    for i in range(p):
-        for b in range(n):
-            gC[i, b] += sums[n + i, b]
-        for j in range(p):
-            gR[i, j] += 0.5 * sums[n + i, 2 * n + j]
+def _add(X, share, out):
+    """out ← out + share · X."""
+    for a in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            out[a, b] += share * X[a, b]
+
+
+@jit
+def _add_sums(r, e, x, gA, gC, gQ, gR, gS, gb):
+    """Add the products of the r, e and x̂ of some rows to the gradients."""
+    rt, et = r.T, e.T
+    _add(np.dot(rt, x), 1.0, gA)
+    _add(np.dot(rt, r), 0.5, gQ)
+    _add(np.dot(rt, e), 1.0, gS)
+    _add(np.dot(et, x), 1.0, gC)
+    _add(np.dot(et, e), 0.5, gR)
+    for i in range(r.shape[0]):
+        for a in range(r.shape[1]):
+            gb[a] += r[i, a]
 
 
 @jit
@@ -63,7 +69,6 @@ def run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, 
     size = min(BLOCK, stop - low)
     v, z = np.empty((size, p)), np.empty((size + 1, n))
     forcing, scaled, e, x = np.empty((size, n)), np.empty((size, p)), np.empty((size, p)), np.empty((size, n))
-    left, right, sums = np.empty((n + p, size)), np.empty((size, 2 * n + p)), np.empty((n + p, 2 * n + p))
     high = stop
     while high > low:
         start = max(low, high - size)
@@ -83,20 +88,7 @@ def run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, 
                 for a in range(n):
                     x[i, a] += mean_pred[start + i, a]
         if with_gradient:
-            for i in range(count):
-                for a in range(n):
-                    right[i, a] = x[i, a]
-                    right[i, n + a] = z[i + 1, a]
-                    left[a, i] = z[i + 1, a]
-                    gb[a] += z[i + 1, a]
-                for j in range(p):
-                    right[i, 2 * n + j] = e[i, j]
-                    left[n + j, i] = e[i, j]
-            for i in range(count, size):
-                right[i] = 0.0
-                left[:, i] = 0.0
-            np.dot(left, right, sums)
-            _add_sums(sums, count, n, p, gA, gC, gQ, gR, gS)
+            _add_sums(z[1 : count + 1], e[:count], x[:count], gA, gC, gQ, gR, gS, gb)
         if with_states:
             mean[start:high] = x[:count]
         if with_gradient or with_noise:
