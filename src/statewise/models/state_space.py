@@ -167,7 +167,7 @@ class StateSpace(LinearGaussian, Trainable):
         change of the state's basis fits as well.
 
         Expectation maximisation never lets the likelihood fall, and is slow close to the maximum; BFGS on the exact gradient is fast there,
-        and takes a stationary start and noise_cross too. One after the other is often best.
+        and takes a stationary start and noise_cross too. Both find a local maximum: start more than once.
 
         Args:
             data: sequences; any entry may be missing.
