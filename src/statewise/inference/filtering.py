@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,10 +127,30 @@ def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None
         InputError: a sequence is too short to settle a diffuse start, so that its forecast has no variance.
     """
     past = run_filter(sys, seqs, store=False)
-    m, P, W, reach = past.mean_next, past.cov_next, past.diffuse_next, past.reach_next
-    mean, var = np.empty((len(seqs), steps, sys.p)), np.empty((len(seqs), steps, sys.p))
+    names = tuple(f"sequence {name!r} ({length} steps)" for name, length in zip(seqs.ids, seqs.lengths, strict=True))
+    return GaussianMarginals(
+        *ahead(sys, past.mean_next, past.cov_next, past.diffuse_next, past.reach_next, steps, inputs, names)
+    )
+
+
+def ahead(
+    sys: System,
+    m: np.ndarray,
+    P: np.ndarray,
+    W: np.ndarray,
+    reach: np.ndarray,
+    steps: int,
+    inputs: np.ndarray | None,
+    names: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances (N, steps, p) of the observations from the predictions of the next state that the filter left; `names` is for errors.
+
+    Raises:
+        InputError: a diffuse start is not settled.
+    """
+    mean, var = np.empty((len(m), steps, sys.p)), np.empty((len(m), steps, sys.p))
     for h in range(steps):
-        _refuse_diffuse(sys, seqs, W, reach)
+        _refuse_diffuse(sys, names, W, reach)
         u = None if inputs is None else inputs[:, h]
         mean[:, h], var[:, h] = observation_moments(sys, m, P, u)
         m = m @ sys.A.T + sys.b
@@ -137,17 +158,17 @@ def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None
             m = m + u @ sys.B.T
         P = sys.A @ P @ sys.A.T + sys.Q
         W, reach = sys.A @ W, sys.A @ reach
-    return GaussianMarginals(mean, var)
+    return mean, var
 
 
-def _refuse_diffuse(sys: System, seqs: Sequences, W: np.ndarray, reach: np.ndarray) -> None:
+def _refuse_diffuse(sys: System, names: Sequence[str], W: np.ndarray, reach: np.ndarray) -> None:
     """Raise if an observation that is predicted with the diffuse factors W (N, n, d) has infinite variance."""
     part = np.linalg.norm(sys.C @ W, axis=-1)
     unsettled = (part > kalman.DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
     if unsettled.any():
         first = int(np.argmax(unsettled))
         raise InputError(
-            f"sequence {seqs.ids[first]!r} has too few observations ({seqs.lengths[first]} steps) to settle the diffuse start of {sys.n} "
+            f"{names[first]} has too few observations to settle the diffuse start of {sys.n} "
             "states; pass a longer sequence, or a model with a known start"
         )
 

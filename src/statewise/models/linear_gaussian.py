@@ -13,6 +13,7 @@ from statewise._core.seed import generator
 from statewise.inference import filtering, smoothing, steady
 from statewise.inference.system import System
 from statewise.models.base import Density, HasGaussianStates
+from statewise.models.stream import Stream
 from statewise.results.diagnosis import Diagnosis, diagnosis
 from statewise.results.fit import Memory
 from statewise.results.forecast import Forecast
@@ -119,6 +120,10 @@ class LinearGaussian(Density, HasGaussianStates):
         seqs = self._receive(data)
         lags = checks.Integer(1).check("lags", lags)
         return diagnosis(self.predict(seqs).residuals, seqs.lengths, seqs.columns, lags, self._fitted_lags)
+
+    def stream(self, state: bytes | None = None) -> Stream:
+        """Filter a sequence as it arrives, a step at a time; `state` is what an earlier stream's `to_bytes` gave."""
+        return Stream(self, state)
 
     def memory(self, data: Any = None) -> Memory:
         """Half-lives from the eigenvalues of the steady predictor A − K C and of the process A; `data` is not needed."""
