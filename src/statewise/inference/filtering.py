@@ -127,7 +127,10 @@ def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None
         InputError: a sequence is too short to settle a diffuse start, so that its forecast has no variance.
     """
     past = run_filter(sys, seqs, store=False)
-    names = tuple(f"sequence {name!r} ({length} steps)" for name, length in zip(seqs.ids, seqs.lengths, strict=True))
+    names = tuple(
+        f"sequence {name!r} has too few observations ({length} steps)"
+        for name, length in zip(seqs.ids, seqs.lengths, strict=True)
+    )
     return GaussianMarginals(
         *ahead(sys, past.mean_next, past.cov_next, past.diffuse_next, past.reach_next, steps, inputs, names)
     )
@@ -143,7 +146,7 @@ def ahead(
     inputs: np.ndarray | None,
     names: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means and variances (N, steps, p) of the observations from the predictions of the next state that the filter left; `names` is for errors.
+    """Means and variances (N, steps, p) of the observations from the predictions of the next state that the filter left; `names` begins the errors.
 
     Raises:
         InputError: a diffuse start is not settled.
@@ -168,7 +171,7 @@ def _refuse_diffuse(sys: System, names: Sequence[str], W: np.ndarray, reach: np.
     if unsettled.any():
         first = int(np.argmax(unsettled))
         raise InputError(
-            f"{names[first]} has too few observations to settle the diffuse start of {sys.n} "
+            f"{names[first]} to settle the diffuse start of {sys.n} "
             "states; pass a longer sequence, or a model with a known start"
         )
 

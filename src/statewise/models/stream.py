@@ -95,7 +95,7 @@ class Stream:
         """
         steps = checks.Integer(1).check("steps", steps)
         future = self._model._future_inputs(inputs, 1, steps)
-        labels = ((f"the stream, {self.step} steps in,"),)
+        labels = ((f"the stream has too few observations ({self.step} steps)"),)
         mean, var = filtering.ahead(self._sys, self._m, self._P, self._W, self._reach, steps, future, labels)
         columns = (self._model._schema or {}).get("columns") or [f"y{j + 1}" for j in range(self._sys.p)]
         return Forecast(GaussianMarginals(mean, var), checks.levels(level), ("stream",), tuple(columns))
