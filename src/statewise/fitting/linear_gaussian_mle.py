@@ -1,8 +1,8 @@
 """Maximum likelihood for a linear-Gaussian system, any of its matrices free, by BFGS on the exact gradient.
 
 Covariances move through a triangular factor, Q = L L', so that they stay positive semi-definite; with S free the two noises have one factor in
-common. A stationary start follows A, Q and b: with P0 = A P0 A' + Q and m0 = (I − A)⁻¹ b, a gradient in P0 and m0 is carried to them by the
-adjoint equations X = A' X A + ∂/∂P0, ∂/∂Q += X, ∂/∂A += 2 X A P0 and λ = (I − A')⁻¹ ∂/∂m0, ∂/∂b += λ, ∂/∂A += λ m0'.
+common. A stationary start follows A, Q and b
+(see `with_stationary_start`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from statewise.fitting.mle import Maximum, maximise
-from statewise.inference.smoothing import Gradient, log_prob_gradient
-from statewise.inference.system import System, square_root, stationary_start
+from statewise.inference.smoothing import Gradient, log_prob_gradient, with_stationary_start
+from statewise.inference.system import System, in_basis, square_root, stationary_start
 from statewise.sequences.sequences import Sequences
 
 COVARIANCES = ("Q", "R", "P0")
@@ -41,7 +41,9 @@ def fit_mle(problem: Problem, seqs: Sequences, max_iter: int, tol: float) -> tup
         found = log_prob_gradient(sys, data)
         if found is None or not np.isfinite(found[0]):
             return None
-        return found[0], _gradient(scaled, sys, point, found[1])
+        value, gradient = found
+        total = with_stationary_start(sys, gradient) if problem.stationary else gradient
+        return None if total is None else (value, _gradient(scaled, point, total))
 
     found = maximise(objective, [pack(scaled)], seqs.rows, max_iter, tol)
     best = unpack(scaled, found.point)
@@ -99,19 +101,8 @@ def _parts(problem: Problem) -> list[tuple[np.ndarray, bool]]:
     ]
 
 
-def _gradient(problem: Problem, sys: System, point: np.ndarray, g: Gradient) -> np.ndarray:
-    n = sys.n
-    parts = {name: np.array(getattr(g, name)) for name in ("A", "C", "Q", "R", "S", "b", "d", "D", "m0", "P0")}
-    if problem.stationary:
-        adjoint = stationary_start(
-            np.ascontiguousarray(sys.A.T), np.ascontiguousarray(0.5 * (parts["P0"] + parts["P0"].T))
-        )
-        X = np.zeros((n, n)) if adjoint is None else adjoint[1]
-        back = np.linalg.solve(np.eye(n) - sys.A.T, parts["m0"])
-        parts["Q"] += X
-        parts["b"] += back
-        parts["A"] += 2.0 * X @ sys.A @ sys.P0 + np.outer(back, sys.m0)
-    parts["noise"] = np.block([[parts["Q"], 0.5 * parts["S"]], [0.5 * parts["S"].T, parts["R"]]])
+def _gradient(problem: Problem, point: np.ndarray, g: Gradient) -> np.ndarray:
+    parts = vars(g) | {"noise": np.block([[g.Q, 0.5 * g.S], [0.5 * g.S.T, g.R]])}
     pieces, at = [], 0
     for name, size in _layout(problem):
         G = parts[name]
@@ -153,18 +144,6 @@ def _units(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
 
 def _in_units(sys: System, s: np.ndarray, c: np.ndarray) -> System:
     """The system of s x and c y, entry by entry."""
-    return replace(
-        sys,
-        A=s[:, None] * sys.A / s,
-        C=c[:, None] * sys.C / s,
-        Q=s[:, None] * sys.Q * s,
-        R=c[:, None] * sys.R * c,
-        S=s[:, None] * sys.S * c,
-        b=s * sys.b,
-        d=c * sys.d,
-        B=s[:, None] * sys.B,
-        D=c[:, None] * sys.D,
-        m0=s * sys.m0,
-        P0=s[:, None] * sys.P0 * s,
-        Pinf=s[:, None] * sys.Pinf * s,
-    )
+    sys = in_basis(sys, np.diag(1.0 / s), np.diag(s))
+    rows = c[:, None]
+    return replace(sys, C=rows * sys.C, R=rows * sys.R * c, S=sys.S * c, d=c * sys.d, D=rows * sys.D)

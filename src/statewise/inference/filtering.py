@@ -81,7 +81,7 @@ def filter_status(
     diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
     W = square_root(sys.Pinf)
     m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
-    y, offset = without_offsets(sys, seqs)
+    y, offset = without_offsets(sys, seqs.values, seqs.inputs)
     offsets = seqs.offsets
 
     def work(_: int, first: int, last: int) -> None:

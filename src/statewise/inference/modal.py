@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from statewise.inference.system import System
+from statewise.inference.system import System, in_basis
+from statewise.kernels.known import DENSE_SHARE
 
 LARGEST_CONDITION = 100.0  # of T: costs at most four digits of sixteen
-DENSE_SHARE = 0.4  # of nonzero entries in A, below which its zeros already make a step cheap
 LEAST_ROWS = 1000  # below, the eigenvectors cost more than they spare
 LEAST_STATES = 8  # below, the products of small matrices are not what takes the time
 
@@ -26,12 +26,7 @@ def modal(sys: System) -> System | None:
     blocks, T = _real_eigenvectors(sys.A)
     if not np.linalg.cond(T) <= LARGEST_CONDITION:
         return None
-    Ti = np.linalg.inv(T)
-    P0, Pinf, Q = (Ti @ M @ Ti.T for M in (sys.P0, sys.Pinf, sys.Q))
-    P0, Pinf, Q = (np.ascontiguousarray(0.5 * (M + M.T)) for M in (P0, Pinf, Q))
-    return replace(
-        sys, A=blocks, C=sys.C @ T, Q=Q, S=Ti @ sys.S, b=Ti @ sys.b, B=Ti @ sys.B, m0=Ti @ sys.m0, P0=P0, Pinf=Pinf
-    )
+    return replace(in_basis(sys, T, np.linalg.inv(T)), A=blocks)
 
 
 def _real_eigenvectors(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

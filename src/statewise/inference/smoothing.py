@@ -12,7 +12,7 @@ import numpy as np
 
 from statewise._core.errors import NumericalError
 from statewise.inference.filtering import Filtering, filter_status
-from statewise.inference.system import System, square_root, without_offsets
+from statewise.inference.system import System, square_root, stationary_start, without_offsets
 from statewise.kernels import smoother
 from statewise.kernels._chunks import by_sequence, share
 from statewise.sequences.sequences import Sequences
@@ -101,7 +101,7 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
     count, d = len(seqs), W.shape[1]
     response, score, information = np.zeros((seqs.rows, sys.n, d)), np.zeros((count, d)), np.zeros((count, d, d))
     status = np.zeros(count, np.int64)
-    y, _ = without_offsets(sys, seqs)
+    y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     smoother.respond_packed(
         0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, W,
         response, score, information, status,
@@ -150,7 +150,7 @@ def _backward(
     errors = np.zeros((rows if gradient or noise else 0, p))
     shocks, information = np.zeros((rows * noise, n)), np.zeros((rows * noise, n + p, n + p))
     shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
-    y, _ = without_offsets(sys, seqs)
+    y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     offsets = seqs.offsets
     bounds = by_sequence(offsets)
     sums = [np.zeros((len(bounds) - 1, *shape)) for shape in shapes]
@@ -187,6 +187,19 @@ def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | 
     gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0) + (spread @ spread.transpose(0, 2, 1)).sum(axis=0))
     gradient = Gradient(gA, gC, gQ, gR, gS, gb, back.errors.sum(axis=0), gD, back.r.sum(axis=0), gP0)
     return float(past.log_prob.sum()), gradient
+
+
+def with_stationary_start(sys: System, g: Gradient) -> Gradient | None:
+    """The gradient where the start is the stationary law of A, Q and b and moves with them; None if rounding leaves no such law.
+
+    From P0 = A P0 A' + Q and m0 = (I − A)⁻¹ b: with X = A' X A + ∂/∂P0 and λ = (I − A')⁻¹ ∂/∂m0, ∂/∂Q gains X, ∂/∂b gains λ and ∂/∂A gains
+    2 X A P0 + λ m0'.
+    """
+    adjoint = stationary_start(sys.A.T, 0.5 * (g.P0 + g.P0.T), g.m0)
+    if adjoint is None:
+        return None
+    back, X = adjoint
+    return replace(g, A=g.A + 2.0 * X @ sys.A @ sys.P0 + np.outer(back, sys.m0), Q=g.Q + X, b=g.b + back)
 
 
 def smooth(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,11 @@ noise_cross S, state_intercept b, observation_intercept d, input_to_state B, inp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from statewise.kernels import limits
-from statewise.sequences.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,36 @@ def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) 
     return mean, P
 
 
-def without_offsets(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """Observations less D u + d, and the state offsets B u + b as (rows, n) or (1, n)."""
-    y, offset = seqs.values, sys.b[None]
+def in_basis(sys: System, T: np.ndarray, inverse: np.ndarray) -> System:
+    """The same law of y with the state z of x = T z."""
+
+    def of_noise(cov: np.ndarray) -> np.ndarray:
+        moved = inverse @ cov @ inverse.T
+        return np.ascontiguousarray(0.5 * (moved + moved.T))
+
+    return replace(
+        sys,
+        A=inverse @ sys.A @ T,
+        C=sys.C @ T,
+        Q=of_noise(sys.Q),
+        S=inverse @ sys.S,
+        b=inverse @ sys.b,
+        B=inverse @ sys.B,
+        m0=inverse @ sys.m0,
+        P0=of_noise(sys.P0),
+        Pinf=of_noise(sys.Pinf),
+    )
+
+
+def without_offsets(sys: System, values: np.ndarray, inputs: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Observations (rows, p) less D u + d, and the state offsets B u + b as (rows, n) or (1, n)."""
+    y, offset = values, sys.b[None]
     if sys.d.any():
         y = y - sys.d
-    if seqs.inputs is not None and sys.D.shape[1]:
-        y = y - seqs.inputs @ sys.D.T
-    if seqs.inputs is not None and sys.B.shape[1] and sys.B.any():
-        offset = seqs.inputs @ sys.B.T + sys.b
+    if inputs is not None and sys.D.shape[1]:
+        y = y - inputs @ sys.D.T
+    if inputs is not None and sys.B.shape[1] and sys.B.any():
+        offset = inputs @ sys.B.T + sys.b
     y = y.view()
     y.setflags(write=False)  # always: numba compiles a kernel anew for writable arrays
     return y, offset

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from statewise.inference.smoothing import Gradient, log_prob_gradient
+from statewise.inference.smoothing import Gradient, log_prob_gradient, with_stationary_start
 from statewise.inference.steady import predictor_gain
 from statewise.inference.system import System, stationary_start, system
 from statewise.sequences.sequences import Sequences
@@ -136,22 +136,19 @@ def objective_and_gradient(
     if sys is None or found is None:
         return None
     value, g = found
-    if not np.isfinite(value):
+    through = with_stationary_start(sys, g)
+    if through is None or not np.isfinite(value):
         return None
-    return value, pack_gradient(_pull_back(par, sys, g), low, trend)
+    return value, pack_gradient(_pull_back(par, sys, through), low, trend)
 
 
 def _pull_back(par: VarmaParameters, sys: System, g: Gradient) -> VarmaParameters:
-    """The gradient in the parameters from that in the matrices of the innovations form, through the stationary start."""
+    """The gradient in the parameters from that in the matrices of the innovations form."""
     k = len(par.mean)
     K = np.linalg.solve(par.cov, sys.S.T).T
-    start = stationary_start(sys.A.T, (g.P0 + g.P0.T) / 2)
-    X = np.zeros_like(sys.A) if start is None else start[1]
-    gA = g.A + 2 * X @ sys.A @ sys.P0
-    gQ = g.Q + X
-    gK = (g.S + 2 * gQ @ K) @ par.cov
-    gcov = g.R + K.T @ g.S + K.T @ gQ @ K
-    ar, ma = (gA[:, :k] + gK)[: par.ar.size // k], gK[: par.ma.size // k]
+    gK = (g.S + 2 * g.Q @ K) @ par.cov
+    gcov = g.R + K.T @ g.S + K.T @ g.Q @ K
+    ar, ma = (g.A[:, :k] + gK)[: par.ar.size // k], gK[: par.ma.size // k]
     return VarmaParameters(ar.reshape(par.ar.shape), ma.reshape(par.ma.shape), g.d, g.D, gcov)
 
 

@@ -20,27 +20,26 @@ DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not lo
 
 
 @jit(fast=True, inline=True)
-def _gains(Cs, k, P, out):
-    """out[i] = P c_i for the first k rows c_i of Cs."""
-    n = P.shape[0]
-    if n >= BLAS_SIZE and k > 1:
-        np.dot(Cs[:k], P, out[:k])
-        return
-    if n >= BLAS_SIZE and k == 1:
-        for b in range(n):
-            out[0, b] = 0.0
-        for a in range(n):
-            weight = Cs[0, a]
-            if weight != 0.0:
+def row_products(rows, k, M, Mt, out):
+    """out[i] = M rows[i] for the first k rows, with Mt = M'; the zeros of a single row are not multiplied."""
+    n = M.shape[0]
+    if n < BLAS_SIZE:
+        for i in range(k):
+            for a in range(n):
+                total = 0.0
                 for b in range(n):
-                    out[0, b] += weight * P[a, b]
-        return
-    for i in range(k):
+                    total += M[a, b] * rows[i, b]
+                out[i, a] = total
+    elif k > 1:
+        np.dot(rows[:k], Mt, out[:k])
+    elif k == 1:
         for a in range(n):
-            total = 0.0
-            for b in range(n):
-                total += P[a, b] * Cs[i, b]
-            out[i, a] = total
+            out[0, a] = 0.0
+        for b in range(n):
+            weight = rows[0, b]
+            if weight != 0.0:
+                for a in range(n):
+                    out[0, a] += weight * Mt[b, a]
 
 
 @jit(fast=True, inline=True)
@@ -99,7 +98,7 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
     squares, product, logs, degenerate = 0.0, 1.0, 0.0, False
     for a in range(n):
         size[a] = P[a, a]
-    _gains(Cs, k, P, u)
+    row_products(Cs, k, P, P, u)
     for i in range(k):
         value = y[t, seen[i]]
         for h in range(i):

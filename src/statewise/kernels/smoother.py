@@ -20,13 +20,11 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.known import BLAS_SIZE, multiply
+from statewise.kernels.known import multiply, row_products
 from statewise.kernels.score import add_expected, add_spread
-from statewise.kernels.steady import distance, will_stay
+from statewise.kernels.steady import STRETCH, distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
 from statewise.kernels.step import copy
-
-STRETCH = 8  # steps between two looks at how far N has moved
 
 
 @jit
@@ -58,21 +56,6 @@ def _invert(F, k, low, out):
 
 
 @jit(fast=True)
-def _across(A, At, CP, k, out):
-    """out = CP A' for its first k rows; At = A'."""
-    n = A.shape[0]
-    if n >= BLAS_SIZE:
-        np.dot(CP[:k], At, out[:k])
-        return
-    for i in range(k):
-        for a in range(n):
-            total = 0.0
-            for b in range(n):
-                total += A[a, b] * CP[i, b]
-            out[i, a] = total
-
-
-@jit(fast=True)
 def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
     """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
     n = A.shape[0]
@@ -91,7 +74,7 @@ def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
             F[i, j] = total
     if not _invert(F, k, low, Finv):
         return False
-    _across(A, At, CP, k, cross)
+    row_products(CP, k, A, At, cross)
     for i in range(k):
         for a in range(n):
             cross[i, a] += S[a, seen[i]]
@@ -242,13 +225,6 @@ def _add_product(x, z, out, t):
 
 
 @jit
-def _forget(rs, z_next):
-    for h in range(rs.shape[0]):
-        for a in range(rs.shape[1]):
-            rs[h, a], z_next[h, a] = 0.0, 0.0
-
-
-@jit
 def _constant_back(
     y, low, stop, last, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
     mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
@@ -310,7 +286,7 @@ def _backward_one(
                     y, lowest, t + 1, stop - 1, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
                     mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
                 )  # fmt: skip
-                _forget(rs, z_next)
+                rs[:], z_next[:] = 0.0, 0.0
                 t, known = lowest - 1, lowest > steady
                 continue
         k = _observed(y[t], seen)

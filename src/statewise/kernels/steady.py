@@ -12,7 +12,7 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 
-STRETCH = 8  # complete steps between two looks at how far P has moved
+STRETCH = 8  # steps between two looks at how far a covariance has moved
 STEADY_SHARE = 1e-11  # of the scale of P: how far from its limit it may be held constant
 
 

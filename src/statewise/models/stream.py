@@ -12,7 +12,7 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.inference import filtering
-from statewise.inference.system import square_root
+from statewise.inference.system import square_root, without_offsets
 from statewise.kernels import kalman
 from statewise.results.forecast import Forecast
 from statewise.results.marginals import GaussianMarginals
@@ -66,19 +66,17 @@ class Stream:
             NumericalError: the observation had no variance given the past. The stream is then of no use any more.
         """
         sys = self._sys
-        row = checks.array("y", np.atleast_1d(y), (sys.p,), allow_nan=True) - sys.d
-        offset = sys.b
-        if sys.D.shape[1]:
-            if inputs is None:
-                raise InputError(f"`inputs` is missing; pass the {sys.D.shape[1]} inputs of this step")
-            u = checks.array("inputs", np.atleast_1d(inputs), (sys.D.shape[1],))
-            row, offset = row - sys.D @ u, offset + sys.B @ u
-        elif inputs is not None:
+        row = checks.array("y", np.atleast_1d(y), (sys.p,), allow_nan=True)
+        width, u = sys.D.shape[1], None
+        if width and inputs is None:
+            raise InputError(f"`inputs` is missing; pass the {width} inputs of this step")
+        if not width and inputs is not None:
             raise InputError("`inputs` was given but the model has no inputs; leave it out")
-        values = row[None].view()
-        values.setflags(write=False)
+        if width:
+            u = checks.array("inputs", np.atleast_1d(inputs), (width,))[None]
+        values, offset = without_offsets(sys, row[None], u)
         kalman.filter_packed(
-            0, 1, values, self._offsets, offset[None], sys.A, sys.C, sys.Q, sys.R, sys.S, self._m, self._P, self._W, self._reach,
+            0, 1, values, self._offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, self._m, self._P, self._W, self._reach,
             self._density, False, *self._nothing, self._status, False, self._steady,
         )  # fmt: skip
         if self._status[0]:
