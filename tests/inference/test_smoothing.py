@@ -1,4 +1,4 @@
-"""The backward pass: exact gradients with a diffuse start, lag-one covariances, smoothed noise, and draws of the states given the observations.
+"""The backward pass: smoothed states, exact gradients, lag-one covariances, smoothed noise, and draws of the states given the observations.
 
 Oracles: the joint Gaussian of all states, noise and observations as one dense matrix (`tests.reference.kalman`), and central differences of its
 density; k standard errors for draws. Tolerances of 1e-9 to 1e-10 are float64 algebra on well-conditioned systems; central differences with step
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.inference.problems import SEEDS, draw, local_level, log_prob
 from tests.reference import kalman as ref
 
 from statewise._core.errors import NumericalError
@@ -19,11 +20,6 @@ from statewise.inference.system import system as make_system
 from statewise.sequences.sequences import Sequences
 
 DIFFUSE = pytest.mark.parametrize("diffuse", [False, True])
-
-
-def draw(seed, lengths=(9,), n=3, p=2, u=0, missing=0.2, diffuse=False):
-    sys, arrays, inputs = ref.draw(seed, lengths, n, p, u, missing, diffuse=diffuse)
-    return sys, Sequences.from_arrays(arrays, inputs=inputs if u else None), arrays, inputs
 
 
 def stacked(sys, T):
@@ -81,7 +77,7 @@ def conditioned(sys, y):
 @DIFFUSE
 @pytest.mark.parametrize(("n", "p"), [(1, 1), (3, 2), (2, 3)])
 def test_lag_one_covariances_and_noise_are_those_of_the_joint_gaussian(n, p, diffuse):
-    sys, seqs, arrays, _ = draw(n + 10 * p, (9, 14), n, p, diffuse=diffuse)
+    sys, _, seqs, arrays, _ = draw(n + 10 * p, (9, 14), n, p, diffuse=diffuse)
     system = make_system(**sys)
     mean, cov, lag = smoothing.smooth_with_lag_one(system, seqs)
     noise = smoothing.smooth_noise(system, seqs)
@@ -103,7 +99,7 @@ def test_lag_one_covariances_and_noise_are_those_of_the_joint_gaussian(n, p, dif
 @pytest.mark.parametrize(("n", "p", "u"), [(1, 1, 0), (3, 1, 1), (2, 2, 1), (2, 3, 0)])
 def test_diffuse_gradient_is_the_difference_of_the_dense_density(n, p, u):
     """Several sequences, short ones among them, with entries missing."""
-    sys, seqs, arrays, inputs = draw(5 * n + p, (12, 5, 7), n, p, u, missing=0.15, diffuse=True)
+    sys, _, seqs, arrays, inputs = draw(5 * n + p, (12, 5, 7), n, p, u, missing=0.15, diffuse=True)
     value, gradient = smoothing.log_prob_gradient(make_system(**sys), seqs)
 
     def density(name, matrix):
@@ -120,7 +116,7 @@ def test_diffuse_gradient_is_the_difference_of_the_dense_density(n, p, u):
 
 @pytest.mark.parametrize("name", ["Q", "R"])
 def test_diffuse_gradient_of_covariances_along_symmetric_directions(name):
-    sys, seqs, arrays, _ = draw(4, (11, 8), 3, 2, diffuse=True)
+    sys, _, seqs, arrays, _ = draw(4, (11, 8), 3, 2, diffuse=True)
     _, gradient = smoothing.log_prob_gradient(make_system(**sys), seqs)
     half = np.random.default_rng(0).standard_normal(sys[name].shape)
     direction, step = half + half.T, 1e-5
@@ -144,7 +140,7 @@ def test_partly_diffuse_and_noise_free_starts():
 
 
 def test_a_start_that_is_not_identified_has_no_gradient():
-    sys, _, arrays, _ = draw(0, (9,), 3, 1, missing=0.0, diffuse=True)
+    sys, _, _, arrays, _ = draw(0, (9,), 3, 1, missing=0.0, diffuse=True)
     short = Sequences.from_arrays([arrays[0][:2]])
     assert smoothing.log_prob_gradient(make_system(**sys), short) is None
     with pytest.raises(NumericalError, match="do not identify"):
@@ -155,7 +151,7 @@ def test_a_start_that_is_not_identified_has_no_gradient():
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_knowing_more_never_widens_a_state(seed, diffuse):
     """Loewner: smoothed ≤ filtered once the start is settled; and the joint covariance of neighbours is positive semi-definite."""
-    sys, seqs, _, _ = draw(seed, (15,), 2, 2, missing=0.1, diffuse=diffuse)
+    sys, _, seqs, _, _ = draw(seed, (15,), 2, 2, missing=0.1, diffuse=diffuse)
     system = make_system(**sys)
     past = filtering.run_filter(system, seqs)
     _, cov, lag = smoothing.smooth_with_lag_one(system, seqs)
@@ -169,7 +165,7 @@ def test_knowing_more_never_widens_a_state(seed, diffuse):
 @DIFFUSE
 def test_simulated_states_have_the_smoothed_moments(diffuse):
     """Means and covariances of 20 000 draws within 5 standard errors, neighbours included."""
-    sys, seqs, _, _ = draw(2, (7, 5), 2, 1, missing=0.2, diffuse=diffuse)
+    sys, _, seqs, _, _ = draw(2, (7, 5), 2, 1, missing=0.2, diffuse=diffuse)
     system = make_system(**sys)
     count = 20_000
     states = simulation.simulate_states(system, seqs, count, np.random.default_rng(0))
@@ -189,7 +185,7 @@ def test_simulated_states_have_the_smoothed_moments(diffuse):
 @pytest.mark.parametrize("n", [1, 3, 9])
 def test_the_settled_backward_pass_agrees_with_the_full_one(n, diffuse):
     """Every output, with a gap so that the covariance settles twice. Tolerance: 1e-9 of each scale, as promised."""
-    sys, seqs, _, _ = draw(n, (700, 5, 300), n=n, missing=0.0, diffuse=diffuse)
+    sys, _, seqs, _, _ = draw(n, (700, 5, 300), n=n, missing=0.0, diffuse=diffuse)
     values = seqs.values.copy()
     values[150, 0] = values[152] = np.nan
     seqs = Sequences.from_arrays(np.split(values, seqs.offsets[1:-1]))
@@ -205,3 +201,107 @@ def test_the_settled_backward_pass_agrees_with_the_full_one(n, diffuse):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * size, err_msg=name)
     for a, b in zip(got.sums, want.sums, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max())
+
+
+# --- smoothing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("diffuse", [False, True])
+def test_smoothed_moments_are_the_conditional_moments_of_the_joint_gaussian(n, p, diffuse):
+    """With inputs, intercepts, correlated errors and missing entries; GLS for the diffuse start."""
+    for seed in range(4):
+        sys, system, seqs, arrays, inputs = draw(seed, (14, 11), n, p, 1, 0.25, diffuse=diffuse)
+        mean, cov = smoothing.smooth(system, seqs)
+        want = [ref.smoothed(sys, y, own) for y, own in zip(arrays, inputs, strict=True)]
+        scale = max(float(np.abs(part[1]).max()) for part in want)  # an ill-determined start has large covariances
+        np.testing.assert_allclose(mean, np.concatenate([part[0] for part in want]), rtol=1e-7, atol=1e-9 * scale)
+        np.testing.assert_allclose(cov, np.concatenate([part[1] for part in want]), rtol=1e-7, atol=1e-9 * scale)
+
+
+def test_smoothing_the_last_step_is_filtering_it():
+    _, system, seqs, _, _ = draw(2, (10, 7), missing=0.2)
+    past = filtering.run_filter(system, seqs)
+    mean, cov = smoothing.smooth(system, seqs)
+    last = seqs.offsets[1:] - 1
+    np.testing.assert_allclose(mean[last], past.mean_filt[last], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(cov[last], past.cov_filt[last], rtol=1e-10, atol=1e-12)
+
+
+@given(SEEDS, st.integers(1, 4), st.integers(1, 3), st.booleans())
+def test_smoothed_covariance_never_exceeds_the_filtered_one(seed, n, p, cross):
+    """Loewner order at every step, whatever is missing; both are symmetric and positive semi-definite."""
+    _, system, seqs, _, _ = draw(seed, (10, 4), n, p, 0, 0.4, cross=cross)
+    filtered, (_, cov) = filtering.run_filter(system, seqs).cov_filt, smoothing.smooth(system, seqs)
+    tolerance = 1e-10 * np.abs(filtered).max()
+    for before, after in zip(filtered, cov, strict=True):
+        assert np.linalg.eigvalsh(before - after)[0] > -tolerance
+        assert np.linalg.eigvalsh(after)[0] > -tolerance
+        assert np.linalg.eigvalsh(before)[0] > -tolerance
+    np.testing.assert_array_equal(cov, cov.transpose(0, 2, 1))
+    np.testing.assert_array_equal(filtered, filtered.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("phase", [1, 2, 4])
+def test_smoothing_without_observation_noise(phase):
+    """A seasonal random walk observed exactly: diffuse, R = 0. Missing entries are bridged, seen ones returned. Oracle: GLS."""
+    n = phase
+    sys = {"A": np.roll(np.eye(n), 1, axis=1), "C": np.eye(1, n), "Q": np.zeros((n, n)), "R": np.zeros((1, 1))}
+    sys["Q"][-1, -1] = 2.0
+    sys |= {"m0": np.zeros(n), "P0": np.zeros((n, n)), "Pinf": np.eye(n)}
+    y = np.random.default_rng(0).standard_normal((14, 1)).cumsum(axis=0)
+    y[[6, 7]] = np.nan
+    mean, cov = smoothing.smooth(make_system(**sys), Sequences.from_arrays([y]))
+    want_mean, want_cov = ref.smoothed(sys, y)
+    np.testing.assert_allclose(mean, want_mean, atol=1e-9)
+    np.testing.assert_allclose(cov, want_cov, atol=1e-9)
+
+
+def test_smoothing_with_a_start_that_nothing_identifies_says_so():
+    sys = local_level(1.0) | {"A": np.array([[1.0, 1.0], [0.0, 1.0]]), "C": np.array([[1.0, 0.0]])}
+    sys |= {"Q": np.eye(2), "m0": np.zeros(2), "P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
+    seqs = Sequences.from_arrays([[1.0, 2.0, 4.0], [5.0]], ids=["long", "short"])
+    with pytest.raises(NumericalError, match="1 steps of sequence 'short' do not identify its diffuse start"):
+        smoothing.smooth(make_system(**sys), seqs)
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+GRADIENTS = ("A", "C", "Q", "R", "S", "b", "d", "D", "m0", "P0")
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("missing", [0.0, 0.35])
+def test_every_gradient_is_the_central_difference(name, missing):
+    """Covariances are moved in a symmetric direction, entry (i, j) and (j, i) together, to stay covariances.
+
+    Tolerance: truncation step² ≈ 1e-12 and rounding eps·|log p|/step ≈ 1e-8, both times the curvature's scale.
+    """
+    for seed, (n, p) in enumerate([(1, 1), (3, 2), (2, 3)]):
+        sys, system, seqs, _, _ = draw(seed, (7, 1, 4), n, p, 2, missing)
+        value, gradient = smoothing.log_prob_gradient(system, seqs)
+        np.testing.assert_allclose(value, log_prob(system, seqs).sum(), rtol=1e-13)
+        symmetric = name in ("Q", "R", "P0")
+
+        def moved(part, sys=sys, seqs=seqs, symmetric=symmetric):
+            part = (part + part.T) / 2 if symmetric else part
+            return float(log_prob(make_system(**{**sys, name: part}), seqs).sum())
+
+        want = ref.differences(moved, sys[name])
+        have = getattr(gradient, name)
+        have = (have + have.T) / 2 if symmetric else have
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5)
+
+
+def test_gradient_of_a_sequence_without_observations_is_zero():
+    _, system, seqs, _, _ = draw(0, (4,), missing=1.1, u=1)
+    value, gradient = smoothing.log_prob_gradient(system, seqs)
+    assert value == 0.0
+    for name in GRADIENTS:
+        assert not getattr(gradient, name).any()
+
+
+def test_gradient_where_a_likelihood_does_not_exist_is_none():
+    sys = local_level(1.0, diffuse=False) | {"C": np.ones((2, 1)), "R": np.zeros((2, 2))}
+    assert smoothing.log_prob_gradient(make_system(**sys), Sequences.from_arrays([np.ones((3, 2))])) is None

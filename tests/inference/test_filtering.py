@@ -1,6 +1,6 @@
-"""Inference in linear-Gaussian models.
+"""The Kalman filter, its likelihood, forecasts and draws.
 
-Oracles, as far up the ladder as each test can go: closed forms of the local level model; the joint Gaussian of all states and
+Oracles, as far up the ladder as each test can go: the joint Gaussian of all states and
 observations, inverted as one dense matrix (`tests.reference.kalman.joint`); the textbook matrix filter; statsmodels 0.15; central differences;
 invariances (units, state basis, batch, prefix); k standard errors for draws. Tolerances of 1e-10 are float64 algebra on
 well-conditioned systems; others say where they come from.
@@ -15,34 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
+from tests.inference.problems import SEEDS, draw, local_level, log_prob
 from tests.reference import kalman as ref
 
 from statewise._core.errors import InputError, NumericalError
 from statewise.inference import filtering, smoothing, steady
-from statewise.inference.system import System, stationary_start
+from statewise.inference.modal import modal
+from statewise.inference.system import stationary_start
 from statewise.inference.system import system as make_system
 from statewise.sequences.sequences import Sequences
-
-SEEDS = st.integers(0, 2**32 - 1)
-
-
-def draw(seed: int, lengths=(9,), n=3, p=2, u=0, missing=0.2, **options):
-    """A random system, and sequences simulated from its known-start version, with entries missing."""
-    sys, arrays, inputs = ref.draw(seed, lengths, n, p, u, missing, **options)
-    seqs = Sequences.from_arrays(arrays, inputs=inputs if u else None)
-    return sys, make_system(**sys), seqs, arrays, inputs
-
-
-def log_prob(system: System, seqs: Sequences) -> np.ndarray:
-    steps = filtering.run_filter(system, seqs, store=False).log_prob
-    return np.add.reduceat(steps, seqs.offsets[:-1])
-
-
-def local_level(q: float, R: float = 1.0, diffuse: bool = True) -> dict[str, np.ndarray]:
-    one = np.eye(1)
-    start = {"m0": np.zeros(1), "P0": np.zeros((1, 1)), "Pinf": one} if diffuse else {"m0": np.zeros(1), "P0": one}
-    return {"A": one, "C": one, "Q": q * R * one, "R": R * one} | start
-
 
 # --- likelihood with a known start ------------------------------------------------------------------------------------
 
@@ -187,114 +168,6 @@ def test_a_diffuse_start_that_decays_before_the_first_observation_stays_diffuse(
     np.testing.assert_allclose(have, [ref.log_density(sys, y)], rtol=1e-9)
 
 
-# --- smoothing --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 3])
-@pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("diffuse", [False, True])
-def test_smoothed_moments_are_the_conditional_moments_of_the_joint_gaussian(n, p, diffuse):
-    """With inputs, intercepts, correlated errors and missing entries; GLS for the diffuse start."""
-    for seed in range(4):
-        sys, system, seqs, arrays, inputs = draw(seed, (14, 11), n, p, 1, 0.25, diffuse=diffuse)
-        mean, cov = smoothing.smooth(system, seqs)
-        want = [ref.smoothed(sys, y, own) for y, own in zip(arrays, inputs, strict=True)]
-        scale = max(float(np.abs(part[1]).max()) for part in want)  # an ill-determined start has large covariances
-        np.testing.assert_allclose(mean, np.concatenate([part[0] for part in want]), rtol=1e-7, atol=1e-9 * scale)
-        np.testing.assert_allclose(cov, np.concatenate([part[1] for part in want]), rtol=1e-7, atol=1e-9 * scale)
-
-
-def test_smoothing_the_last_step_is_filtering_it():
-    _, system, seqs, _, _ = draw(2, (10, 7), missing=0.2)
-    past = filtering.run_filter(system, seqs)
-    mean, cov = smoothing.smooth(system, seqs)
-    last = seqs.offsets[1:] - 1
-    np.testing.assert_allclose(mean[last], past.mean_filt[last], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(cov[last], past.cov_filt[last], rtol=1e-10, atol=1e-12)
-
-
-@given(SEEDS, st.integers(1, 4), st.integers(1, 3), st.booleans())
-def test_smoothed_covariance_never_exceeds_the_filtered_one(seed, n, p, cross):
-    """Loewner order at every step, whatever is missing; both are symmetric and positive semi-definite."""
-    _, system, seqs, _, _ = draw(seed, (10, 4), n, p, 0, 0.4, cross=cross)
-    filtered, (_, cov) = filtering.run_filter(system, seqs).cov_filt, smoothing.smooth(system, seqs)
-    tolerance = 1e-10 * np.abs(filtered).max()
-    for before, after in zip(filtered, cov, strict=True):
-        assert np.linalg.eigvalsh(before - after)[0] > -tolerance
-        assert np.linalg.eigvalsh(after)[0] > -tolerance
-        assert np.linalg.eigvalsh(before)[0] > -tolerance
-    np.testing.assert_array_equal(cov, cov.transpose(0, 2, 1))
-    np.testing.assert_array_equal(filtered, filtered.transpose(0, 2, 1))
-
-
-@pytest.mark.parametrize("phase", [1, 2, 4])
-def test_smoothing_without_observation_noise(phase):
-    """A seasonal random walk observed exactly: diffuse, R = 0. Missing entries are bridged, seen ones returned. Oracle: GLS."""
-    n = phase
-    sys = {"A": np.roll(np.eye(n), 1, axis=1), "C": np.eye(1, n), "Q": np.zeros((n, n)), "R": np.zeros((1, 1))}
-    sys["Q"][-1, -1] = 2.0
-    sys |= {"m0": np.zeros(n), "P0": np.zeros((n, n)), "Pinf": np.eye(n)}
-    y = np.random.default_rng(0).standard_normal((14, 1)).cumsum(axis=0)
-    y[[6, 7]] = np.nan
-    mean, cov = smoothing.smooth(make_system(**sys), Sequences.from_arrays([y]))
-    want_mean, want_cov = ref.smoothed(sys, y)
-    np.testing.assert_allclose(mean, want_mean, atol=1e-9)
-    np.testing.assert_allclose(cov, want_cov, atol=1e-9)
-
-
-def test_smoothing_with_a_start_that_nothing_identifies_says_so():
-    sys = local_level(1.0) | {"A": np.array([[1.0, 1.0], [0.0, 1.0]]), "C": np.array([[1.0, 0.0]])}
-    sys |= {"Q": np.eye(2), "m0": np.zeros(2), "P0": np.zeros((2, 2)), "Pinf": np.eye(2)}
-    seqs = Sequences.from_arrays([[1.0, 2.0, 4.0], [5.0]], ids=["long", "short"])
-    with pytest.raises(NumericalError, match="1 steps of sequence 'short' do not identify its diffuse start"):
-        smoothing.smooth(make_system(**sys), seqs)
-
-
-# --- closed forms of the local level model ----------------------------------------------------------------------------
-
-Q_AND_GAIN = [(1.0, 0.618034), (0.1, 0.270156), (0.01, 0.095125)]
-
-
-@pytest.mark.parametrize(("q", "gain"), Q_AND_GAIN)
-@pytest.mark.parametrize("R", [1.0, 250.0])
-def test_local_level_steady_state(q, gain, R):
-    """K = (−q + √(q² + 4q))/2, filter variance R·K, smoother variance R K/(2 − K), their ratio 1/(2 − K) in the middle."""
-    exact = (-q + np.sqrt(q * q + 4 * q)) / 2
-    assert abs(exact - gain) < 5e-7
-    system = make_system(**local_level(q, R))
-    K, F, P, settled = steady.predictor_gain(system)
-    assert settled
-    np.testing.assert_allclose(K, [[exact]], rtol=1e-12)
-    np.testing.assert_allclose(F, P + R, rtol=1e-12)
-    seqs = Sequences.from_arrays([np.random.default_rng(0).standard_normal(601)])
-    filtered, smoothed = (
-        filtering.run_filter(system, seqs).cov_filt[300, 0, 0],
-        smoothing.smooth(system, seqs)[1][300, 0, 0],
-    )
-    np.testing.assert_allclose(filtered, R * exact, rtol=1e-10)
-    np.testing.assert_allclose(smoothed, R * exact / (2 - exact), rtol=1e-10)
-    np.testing.assert_allclose(smoothed / filtered, 1 / (2 - exact), rtol=1e-10)
-
-
-@pytest.mark.parametrize(("q", "gain"), Q_AND_GAIN)
-def test_local_level_smoother_has_its_kernel(q, gain):
-    """Far from the ends the smoothed level is Σ w_j y[t−j] with w_j = K/(2 − K) (1 − K)^|j|."""
-    K = (-q + np.sqrt(q * q + 4 * q)) / 2
-    impulse = np.zeros(801)
-    impulse[400] = 1.0
-    mean, _ = smoothing.smooth(make_system(**local_level(q)), Sequences.from_arrays([impulse]))
-    lags = np.arange(-20, 21)
-    np.testing.assert_allclose(mean[400 + lags, 0], K / (2 - K) * (1 - K) ** np.abs(lags), atol=1e-12)
-
-
-def test_nile():
-    """Published: Durbin & Koopman 2012, §2.10.2 has the variances; −633.4646 with the constants for the diffuse observation."""
-    from statewise.sequences.datasets import load
-
-    sys = local_level(1469.178 / 15098.53, 15098.53)
-    np.testing.assert_allclose(log_prob(make_system(**sys), load("nile")), [-633.4646], atol=1e-4)
-
-
 # --- another package --------------------------------------------------------------------------------------------------
 
 
@@ -321,47 +194,6 @@ def test_statsmodels_kalman_filter_agrees(diffuse, missing):
         mean, cov = smoothing.smooth(system, seqs)
         np.testing.assert_allclose(mean, found.smoothed_state.T, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(cov, found.smoothed_state_cov.transpose(2, 0, 1), rtol=1e-6, atol=1e-6)
-
-
-# --- gradients --------------------------------------------------------------------------------------------------------
-
-GRADIENTS = ("A", "C", "Q", "R", "S", "b", "d", "D", "m0", "P0")
-
-
-@pytest.mark.parametrize("name", GRADIENTS)
-@pytest.mark.parametrize("missing", [0.0, 0.35])
-def test_every_gradient_is_the_central_difference(name, missing):
-    """Covariances are moved in a symmetric direction, entry (i, j) and (j, i) together, to stay covariances.
-
-    Tolerance: truncation step² ≈ 1e-12 and rounding eps·|log p|/step ≈ 1e-8, both times the curvature's scale.
-    """
-    for seed, (n, p) in enumerate([(1, 1), (3, 2), (2, 3)]):
-        sys, system, seqs, _, _ = draw(seed, (7, 1, 4), n, p, 2, missing)
-        value, gradient = smoothing.log_prob_gradient(system, seqs)
-        np.testing.assert_allclose(value, log_prob(system, seqs).sum(), rtol=1e-13)
-        symmetric = name in ("Q", "R", "P0")
-
-        def moved(part, sys=sys, seqs=seqs, symmetric=symmetric):
-            part = (part + part.T) / 2 if symmetric else part
-            return float(log_prob(make_system(**{**sys, name: part}), seqs).sum())
-
-        want = ref.differences(moved, sys[name])
-        have = getattr(gradient, name)
-        have = (have + have.T) / 2 if symmetric else have
-        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5)
-
-
-def test_gradient_of_a_sequence_without_observations_is_zero():
-    _, system, seqs, _, _ = draw(0, (4,), missing=1.1, u=1)
-    value, gradient = smoothing.log_prob_gradient(system, seqs)
-    assert value == 0.0
-    for name in GRADIENTS:
-        assert not getattr(gradient, name).any()
-
-
-def test_gradient_where_a_likelihood_does_not_exist_is_none():
-    sys = local_level(1.0, diffuse=False) | {"C": np.ones((2, 1)), "R": np.zeros((2, 2))}
-    assert smoothing.log_prob_gradient(make_system(**sys), Sequences.from_arrays([np.ones((3, 2))])) is None
 
 
 # --- forecasts and draws ----------------------------------------------------------------------------------------------
@@ -513,38 +345,6 @@ def test_two_exact_copies_of_one_observation_are_refused_with_the_remedy():
         smoothing.smooth(make_system(**sys), Sequences.from_arrays([np.stack([y, y], axis=1)]))
 
 
-def test_stationary_start():
-    """P = A P A' + Q and (I − A) m = b; Oracle: scipy's Lyapunov solver. None for a root on or outside the circle."""
-    from scipy.linalg import solve_discrete_lyapunov
-
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 6):
-        sys = ref.random_system(rng, n, 1, radius=0.999)
-        mean, cov = stationary_start(sys["A"], sys["Q"], sys["b"])
-        np.testing.assert_allclose(cov, solve_discrete_lyapunov(sys["A"], sys["Q"]), rtol=1e-8)
-        np.testing.assert_allclose(sys["A"] @ mean + sys["b"], mean, rtol=1e-9, atol=1e-9)
-    assert stationary_start(np.eye(2), np.eye(2)) is None
-    assert stationary_start(np.array([[1.2]]), np.eye(1)) is None
-    mean, cov = stationary_start(np.array([[1 - 1e-9]]), np.eye(1))
-    np.testing.assert_allclose(cov, 1 / (1 - (1 - 1e-9) ** 2), rtol=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_steady_gain_solves_the_riccati_equation(seed):
-    """Oracle: scipy's solve_discrete_are with the cross term."""
-    from scipy.linalg import solve_discrete_are
-
-    rng = np.random.default_rng(seed)
-    sys = ref.random_system(rng, 3, 2)
-    P = solve_discrete_are(sys["A"].T, sys["C"].T, sys["Q"], sys["R"], s=sys["S"])
-    F = sys["C"] @ P @ sys["C"].T + sys["R"]
-    K = (sys["A"] @ P @ sys["C"].T + sys["S"]) @ np.linalg.inv(F)
-    have = steady.predictor_gain(make_system(**sys))
-    assert have[3]
-    for one, two in zip(have[:3], (K, F, P), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-11)
-
-
 def two_units(unit: float) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
     """Two coupled series with inputs, and the same with the second one's state and observation in another unit."""
     sys = {
@@ -616,25 +416,50 @@ def test_a_diffuse_start_may_have_states_of_different_units():
         np.testing.assert_allclose(cov[:, j, j], want_cov[:, 0, 0], rtol=1e-9, atol=1e-14 * want_cov.max())
 
 
-# --- memory -----------------------------------------------------------------------------------------------------------
+# --- shortcuts --------------------------------------------------------------------------------------------------------
 
 
-def test_spectral_radius():
-    """A shift has 0, a unit root 1, and a small radius in many dimensions is not taken for a shift."""
-    np.testing.assert_allclose(steady.spectral_radius(np.diag([0.3, -0.7])), 0.7, rtol=1e-14)
-    assert steady.spectral_radius(np.eye(8, k=1)) == 0.0
-    assert steady.spectral_radius(5 * np.eye(12, k=-1)) == 0.0
-    assert steady.spectral_radius(np.array([[1.0, 1.0], [0.0, 1.0]])) == 1.0
-    assert steady.spectral_radius(np.zeros((0, 0))) == 0.0
-    np.testing.assert_allclose(steady.spectral_radius(0.2 * np.eye(20)), 0.2, rtol=1e-12)
-    np.testing.assert_allclose(steady.spectral_radius(np.array([[0.9, 1.0], [0.0, 0.9]])), 0.9, rtol=1e-6)
+@pytest.mark.parametrize("n", [2, 9])
+def test_sequences_that_start_alike_and_differ_in_gaps_and_lengths_are_filtered_as_if_alone(n):
+    """They share the covariances of the first; gaps leave the common path early, at its end and after it."""
+    lengths = (400, 3, 60, 1, 400, 250)
+    _, system, seqs, arrays, _ = draw(7, lengths, n=n, missing=0.0)
+    arrays = [y.copy() for y in arrays]
+    arrays[2][4, 0] = arrays[4][0] = arrays[5][200, 1] = np.nan
+    together = filtering.run_filter(system, Sequences.from_arrays(arrays), store=False)
+    for i, y in enumerate(arrays):
+        alone = filtering.run_filter(system, Sequences.from_arrays([y]), store=False, settle=False)
+        rows = slice(seqs.offsets[i], seqs.offsets[i + 1])
+        np.testing.assert_allclose(together.log_prob[rows], alone.log_prob, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.mean_next[i], alone.mean_next[0], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.cov_next[i], alone.cov_next[0], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("q", "gain"), Q_AND_GAIN)
-def test_memory_of_the_local_level(q, gain):
-    """The predictor forgets like (1 − K)ᵗ; the level itself never."""
-    memory = steady.memory(make_system(**local_level(q)))
-    exact = (-q + np.sqrt(q * q + 4 * q)) / 2
-    np.testing.assert_allclose(memory.rate, 1 - exact, rtol=1e-10)
-    np.testing.assert_allclose(memory.half_life, np.log(2) / -np.log(1 - exact), rtol=1e-10)
-    assert memory.process_half_life == np.inf
+def test_a_covariance_that_may_be_held_for_a_short_sequence_is_not_held_for_a_long_one():
+    """A gain that takes 10⁵ steps to settle: 20 steps move it by less than may be left out, 5 000 do not."""
+    one = np.eye(1)
+    system = make_system(one, one, 1e-10 * one, one, np.zeros(1), 3e-5 * one)
+    y = np.random.default_rng(0).standard_normal(5000)
+    arrays = [y[:20], y]
+    together = filtering.run_filter(system, Sequences.from_arrays(arrays), store=False)
+    alone = filtering.run_filter(system, Sequences.from_arrays([y]), store=False, settle=False)
+    np.testing.assert_allclose(together.log_prob[20:], alone.log_prob, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(together.cov_next[1], alone.cov_next[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("diffuse", [False, True])
+def test_modal_coordinates_change_no_log_density(diffuse):
+    _, system, seqs, _, _ = draw(11, (1200, 30), n=9, missing=0.1, diffuse=diffuse)
+    turned = modal(system)
+    assert np.count_nonzero(turned.A) <= 2 * 9
+    have = filtering.log_prob_steps(system, seqs)
+    want = filtering.run_filter(system, seqs, store=False, settle=False).log_prob
+    np.testing.assert_allclose(have, want, rtol=0, atol=1e-9)
+
+
+def test_modal_coordinates_are_not_taken_where_they_are_ill_conditioned_or_of_no_use():
+    rng = np.random.default_rng(0)
+    jordan = 0.5 * np.eye(9) + np.triu(np.ones((9, 9)), 1)
+    for A in (jordan, 0.5 * np.eye(9), 0.1 * rng.standard_normal((3, 3))):
+        n = len(A)
+        assert modal(make_system(A, np.ones((1, n)), np.eye(n), np.eye(1), np.zeros(n), np.eye(n))) is None
