@@ -436,12 +436,12 @@ def test_sequences_that_start_alike_and_differ_in_gaps_and_lengths_are_filtered_
 
 
 def test_a_covariance_that_may_be_held_for_a_short_sequence_is_not_held_for_a_long_one():
-    """A gain that takes 10⁵ steps to settle: 20 steps move it by less than may be left out, 5 000 do not."""
-    one = np.eye(1)
-    system = make_system(one, one, 1e-10 * one, one, np.zeros(1), 3e-5 * one)
-    y = np.random.default_rng(0).standard_normal(5000)
-    arrays = [y[:20], y]
-    together = filtering.run_filter(system, Sequences.from_arrays(arrays), store=False)
+    """A gain that takes 10⁵ steps to settle, 1e-8 from its limit: 20 steps move it by less than 1e-11, 200 000 by all of that."""
+    one, q = np.eye(1), 1e-10
+    limit = 0.5 * (q + np.sqrt(q * q + 4 * q))
+    system = make_system(one, one, q * one, one, np.zeros(1), limit * (1 + 1e-8) * one)
+    y = np.random.default_rng(0).standard_normal(200_000)
+    together = filtering.run_filter(system, Sequences.from_arrays([y[:20], y]), store=False)
     alone = filtering.run_filter(system, Sequences.from_arrays([y]), store=False, settle=False)
     np.testing.assert_allclose(together.log_prob[20:], alone.log_prob, rtol=0, atol=1e-9)
     np.testing.assert_allclose(together.cov_next[1], alone.cov_next[0], rtol=1e-9)
