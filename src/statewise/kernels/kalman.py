@@ -122,6 +122,18 @@ def _move_columns(A, W, work):
             W[a, k] = work[a, k]
 
 
+@jit
+def _directions(W):
+    """How many columns of W are left: those up to the last that is not zero."""
+    rank = W.shape[1]
+    while rank > 0:
+        for a in range(W.shape[0]):
+            if W[a, rank - 1] != 0.0:
+                return rank
+        rank -= 1
+    return rank
+
+
 @jit(fast=True, inline=True)
 def _see(row, seen, k_before):
     """List the observed entries of a row in `seen`. Returns how many, and whether they differ from those listed before."""
@@ -234,7 +246,7 @@ def _filter_diffuse(
     diffuse_filt,
 ):
     """Filter from row start for as long as a direction is diffuse. Returns the first row that is left, and 2 if degenerate, else 0."""
-    p, n, rank = y.shape[1], A.shape[0], W.shape[1]
+    p, n, rank = y.shape[1], A.shape[0], _directions(W)
     if rank == 0:
         return start, 0
     cross = any_nonzero(S)

@@ -256,13 +256,14 @@ def _constant_back(
 
 
 @jit
-def _backward_one(
-    y, start, stop, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, mean, cov, lag_cov,
+def backward_run(
+    y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov,
     with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
 ):  # fmt: skip
-    """Rows stop − 1 down to start; leaves r₀ and N₀ in r and N. Returns 0, or 2 if an innovation covariance is singular.
+    """Rows stop − 1 down to start of a sequence that ends with the row `last`. Returns 0, or 2 if an innovation covariance is singular.
 
-    From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
+    r, N, rs (d, n) and z_next (d, n), the r and the smoothed response of each direction of δ, are those of the row `stop` on entry, zero at the
+    end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
     """
     p, n, d = y.shape[1], A.shape[0], response.shape[2]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
@@ -271,7 +272,7 @@ def _backward_one(
     K, L, Lt = np.empty((n, p)), np.empty((n, n)), np.empty((n, n))
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
-    rs, z_next, along, KN = np.zeros((d, n)), np.zeros((d, n)), np.empty(n), np.empty((p, n))
+    along, KN = np.empty(n), np.empty((p, n))
     At = np.ascontiguousarray(A.T)
     settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
     known, moved, moved_before = False, np.inf, np.inf
@@ -283,7 +284,7 @@ def _backward_one(
             copy(N, settled)
             if will_stay(moved, moved_before, (t - lowest) / STRETCH):
                 _constant_back(
-                    y, lowest, t + 1, stop - 1, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
+                    y, lowest, t + 1, last, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
                     mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
                 )  # fmt: skip
                 rs[:], z_next[:] = 0.0, 0.0
@@ -312,7 +313,7 @@ def _backward_one(
                 errors[t, seen[i]] = e[i]
         if with_noise:
             _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t)
-        if with_lags and t < stop - 1:
+        if with_lags and t < last:
             _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
         _before(C, L, seen, k, Finv, NL, Lt, N)
         for a in range(n):
@@ -334,7 +335,7 @@ def _backward_one(
                 add_spread(rs[h], e, x, seen, k, gA, gC, gQ, gR, gS)
             if with_noise:
                 _spread_noise(seen, k, rs[h], e, information, t)
-            if with_lags and t < stop - 1:
+            if with_lags and t < last:
                 _add_product(z_next[h], x, lag_cov, t)
             if with_states:
                 _add_product(x, x, cov, t)
@@ -392,11 +393,54 @@ def backward_packed(
         shocks, information: (rows, n), (rows, n + p, n + p) out: r, and the covariance of (r, e); zeros on entry.
         status: (N,) out: 2 where an innovation covariance is singular.
     """
+    d, n = response.shape[2], A.shape[0]
     for i in range(first, last):
-        status[i] = _backward_one(
-            y, offsets[i], offsets[i + 1], offsets[i] + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], mean, cov, lag_cov,
-            with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+        start, stop = offsets[i], offsets[i + 1]
+        rs, z_next = np.zeros((d, n)), np.zeros((d, n))
+        status[i] = backward_run(
+            y, start, stop, stop - 1, start + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
+            mean, cov, lag_cov, with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
         )  # fmt: skip
+
+
+@jit
+def respond_run(y, start, stop, steady, A, C, R, S, mean_pred, cov_pred, X, response, score, information):
+    """Rows start to stop of `respond_packed` for one sequence; X (n, d) is the response of the row `start` on entry and of `stop` on exit.
+
+    Returns 0, or 2 if an innovation covariance is singular.
+    """
+    p, n, d = y.shape[1], A.shape[0], X.shape[1]
+    seen = np.empty(p, np.int64)
+    CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
+    F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
+    At = np.ascontiguousarray(A.T)
+    CX, moved = np.empty((p, d)), np.empty((n, d))
+    for t in range(start, stop):
+        response[t] = X
+        k = _observed(y[t], seen)
+        if t <= steady and not _gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
+            return 2
+        for i in range(k):
+            for h in range(d):
+                CX[i, h] = 0.0
+                for a in range(n):
+                    CX[i, h] += C[seen[i], a] * X[a, h]
+        for i in range(k):
+            v = y[t, seen[i]]
+            for a in range(n):
+                v -= C[seen[i], a] * mean_pred[t, a]
+            for h in range(d):
+                FCX[i, h] = 0.0
+                for j in range(k):
+                    FCX[i, h] += Finv[i, j] * CX[j, h]
+                score[h] += FCX[i, h] * v
+        for i in range(k):
+            for h in range(d):
+                for g in range(d):
+                    information[h, g] += CX[i, h] * FCX[i, g]
+        multiply(L, X, moved)
+        X[:] = moved
+    return 0
 
 
 @jit
@@ -407,38 +451,8 @@ def respond_packed(
 
     W (n, d) is the response of the first state; score and information are zeros on entry, and status as in `backward_packed`.
     """
-    p, n, d = y.shape[1], A.shape[0], W.shape[1]
-    seen = np.empty(p, np.int64)
-    CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
-    F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
-    At = np.ascontiguousarray(A.T)
-    CX, X, moved = np.empty((p, d)), np.empty((n, d)), np.empty((n, d))
     for s in range(first, last):
-        X[:] = W
-        for t in range(offsets[s], offsets[s + 1]):
-            response[t] = X
-            k = _observed(y[t], seen)
-            steady = offsets[s] + steady_from[s]
-            if t <= steady and not _gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
-                status[s] = 2
-                break
-            for i in range(k):
-                for h in range(d):
-                    CX[i, h] = 0.0
-                    for a in range(n):
-                        CX[i, h] += C[seen[i], a] * X[a, h]
-            for i in range(k):
-                v = y[t, seen[i]]
-                for a in range(n):
-                    v -= C[seen[i], a] * mean_pred[t, a]
-                for h in range(d):
-                    FCX[i, h] = 0.0
-                    for j in range(k):
-                        FCX[i, h] += Finv[i, j] * CX[j, h]
-                    score[s, h] += FCX[i, h] * v
-            for i in range(k):
-                for h in range(d):
-                    for g in range(d):
-                        information[s, h, g] += CX[i, h] * FCX[i, g]
-            multiply(L, X, moved)
-            X[:] = moved
+        start = offsets[s]
+        status[s] = respond_run(
+            y, start, offsets[s + 1], start + steady_from[s], A, C, R, S, mean_pred, cov_pred, W.copy(), response, score[s], information[s],
+        )  # fmt: skip
