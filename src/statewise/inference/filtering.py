@@ -10,8 +10,8 @@ import numpy as np
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.inference.modal import LEAST_ROWS, modal
-from statewise.inference.system import System, square_root, without_offsets
-from statewise.kernels import kalman
+from statewise.inference.system import System, alone, square_root, weighted, without_offsets
+from statewise.kernels import kalman, varying
 from statewise.kernels._chunks import by_sequence, share
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
@@ -60,7 +60,7 @@ def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
     Raises:
         NumericalError: as `run_filter`.
     """
-    if seqs.rows >= LEAST_ROWS and np.isnan(seqs.values).any():
+    if sys.which is None and seqs.rows >= LEAST_ROWS and np.isnan(seqs.values).any():
         sys = modal(sys) or sys
     return run_filter(sys, seqs, store=False).log_prob
 
@@ -84,7 +84,17 @@ def filter_status(
     y, offset = without_offsets(sys, seqs.values, seqs.inputs)
     offsets = seqs.offsets
 
+    which = sys.which
+    if which is not None:
+        steady_from[:] = seqs.lengths
+
     def work(_: int, first: int, last: int) -> None:
+        if which is not None:
+            varying.filter_runs(
+                first, last, y, offsets, which, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
+                log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status, settle,
+            )  # fmt: skip
+            return
         kalman.filter_packed(
             first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
             log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
@@ -112,11 +122,15 @@ def filter_status(
 def observation_moments(
     sys: System, mean: np.ndarray, cov: np.ndarray, inputs: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means (…, p) and variances (…, p) of y given the state's mean (…, n) and covariance (…, n, n)."""
-    y_mean = mean @ sys.C.T + sys.d
-    if inputs is not None and sys.D.shape[1]:
-        y_mean = y_mean + inputs @ sys.D.T
-    y_var = np.einsum("pi,...ij,pj->...p", sys.C, cov, sys.C) + np.diag(sys.R)
+    """Means (…, p) and variances (…, p) of y given the state's mean (…, n) and covariance (…, n, n).
+
+    Of a system that changes from row to row, (rows, …) moments of all of its rows.
+    """
+    C = sys.rows("C")
+    y_mean = weighted(C, mean) + sys.rows("d")
+    if inputs is not None and sys.D.shape[-1]:
+        y_mean = y_mean + weighted(sys.rows("D"), inputs)
+    y_var = np.einsum("...pi,...ij,...pj->...p", C, cov, C) + np.diagonal(sys.rows("R"), axis1=-2, axis2=-1)
     return y_mean, y_var
 
 
@@ -127,13 +141,23 @@ def forecast(sys: System, seqs: Sequences, steps: int, inputs: np.ndarray | None
         InputError: a sequence is too short to settle a diffuse start, so that its forecast has no variance.
     """
     past = run_filter(sys, seqs, store=False)
-    names = tuple(
-        f"sequence {name!r} has too few observations ({length} steps)"
-        for name, length in zip(seqs.ids, seqs.lengths, strict=True)
-    )
+    names = tuple(_too_few(name, length) for name, length in zip(seqs.ids, seqs.lengths, strict=True))
     return GaussianMarginals(
         *ahead(sys, past.mean_next, past.cov_next, past.diffuse_next, past.reach_next, steps, inputs, names)
     )
+
+
+def forecast_rows(sys: System, seqs: Sequences, steps: int) -> GaussianMarginals:
+    """As `forecast`, of a system that changes, for sequences whose last `steps` rows are the missing future."""
+    past = run_filter(sys, seqs)
+    mean, var = observation_moments(sys, past.mean_pred, past.cov_pred, seqs.inputs)
+    rows = np.concatenate([np.arange(stop - steps, stop) for stop in seqs.offsets[1:]])
+    unsettled = past.diffuse[rows].any(axis=1)
+    if unsettled.any():
+        first = int(np.argmax(unsettled)) // steps
+        raise InputError(_unsettled(_too_few(seqs.ids[first], int(seqs.lengths[first]) - steps), sys.n))
+    shape = (len(seqs), steps, sys.p)
+    return GaussianMarginals(mean[rows].reshape(shape), var[rows].reshape(shape))
 
 
 def ahead(
@@ -170,25 +194,39 @@ def _refuse_diffuse(sys: System, names: Sequence[str], W: np.ndarray, reach: np.
     unsettled = (part > kalman.DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
     if unsettled.any():
         first = int(np.argmax(unsettled))
-        raise InputError(
-            f"{names[first]} to settle the diffuse start of {sys.n} "
-            "states; pass a longer sequence, or a model with a known start"
-        )
+        raise InputError(_unsettled(names[first], sys.n))
+
+
+def _too_few(name: object, length: int) -> str:
+    return f"sequence {name!r} has too few observations ({length} steps)"
+
+
+def _unsettled(begin: str, states: int) -> str:
+    return (
+        f"{begin} to settle the diffuse start of {states} states; pass a longer sequence, or a model with a known start"
+    )
 
 
 def simulate(
     sys: System, length: int, count: int, rng: np.random.Generator, inputs: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the states (count, length, n) and observations (count, length, p), started from N(m0, P0); `inputs` is (count, length, u) or None."""
-    root, start = square_root(sys.noise), square_root(sys.P0)
+    """Draws of the states (count, length, n) and observations (count, length, p), started from N(m0, P0); `inputs` is (count, length, u) or None.
+
+    A system that changes from row to row is drawn from for its first `length` rows.
+    """
+    start, now_at = square_root(sys.P0), None
     x, y = np.empty((count, length, sys.n)), np.empty((count, length, sys.p))
     now = sys.m0 + rng.standard_normal((count, start.shape[1])) @ start.T
     for t in range(length):
+        at = 0 if sys.which is None else int(sys.which[t])
+        if at != now_at:
+            now_at, part = at, sys if sys.which is None else alone(sys, at)
+            root = square_root(part.noise)
         e = rng.standard_normal((count, root.shape[1])) @ root.T
         u = None if inputs is None else inputs[:, t]
         x[:, t] = now
-        y[:, t] = now @ sys.C.T + sys.d + e[:, sys.n :] + (0 if u is None else u @ sys.D.T)
-        now = now @ sys.A.T + sys.b + e[:, : sys.n] + (0 if u is None else u @ sys.B.T)
+        y[:, t] = now @ part.C.T + part.d + e[:, sys.n :] + (0 if u is None else u @ part.D.T)
+        now = now @ part.A.T + part.b + e[:, : sys.n] + (0 if u is None else u @ part.B.T)
     return x, y
 
 

@@ -12,15 +12,15 @@ import numpy as np
 
 from statewise._core.errors import NumericalError
 from statewise.inference.filtering import Filtering, filter_status
-from statewise.inference.system import System, square_root, stationary_start, without_offsets
-from statewise.kernels import smoother
+from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
+from statewise.kernels import smoother, varying
 from statewise.kernels._chunks import by_sequence, share
 from statewise.sequences.sequences import Sequences
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """Gradient of the log-likelihood in each matrix of the `System`; Q, R and P0 as if all their entries were free."""
+    """Gradient of the log-likelihood in each part of the `System`, in that part's shape; Q, R and P0 as if all their entries were free."""
 
     A: np.ndarray
     C: np.ndarray
@@ -29,6 +29,7 @@ class Gradient:
     S: np.ndarray
     b: np.ndarray
     d: np.ndarray
+    B: np.ndarray
     D: np.ndarray
     m0: np.ndarray
     P0: np.ndarray
@@ -102,10 +103,11 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
     response, score, information = np.zeros((seqs.rows, sys.n, d)), np.zeros((count, d)), np.zeros((count, d, d))
     status = np.zeros(count, np.int64)
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
-    smoother.respond_packed(
-        0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, past.mean_pred, past.cov_pred, W,
-        response, score, information, status,
-    )  # fmt: skip
+    results = (past.mean_pred, past.cov_pred, W, response, score, information, status)
+    if sys.which is None:
+        smoother.respond_packed(0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, *results)
+    else:
+        varying.respond_runs(0, count, y, seqs.offsets, sys.which, sys.A, sys.C, sys.R, sys.S, *results)
     if status.any():
         return None
     mean = past.mean_pred.copy()
@@ -148,19 +150,25 @@ def _backward(
     lag_cov = np.zeros((rows * lags, n, n))
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
     errors = np.zeros((rows if gradient or noise else 0, p))
-    shocks, information = np.zeros((rows * noise, n)), np.zeros((rows * noise, n + p, n + p))
-    shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
+    wanted = noise or (gradient and sys.B.shape[-1] > 0)
+    shocks, information = np.zeros((rows * wanted, n)), np.zeros((rows * noise, n + p, n + p))
+    shapes = [getattr(sys, letter).shape for letter in "ACQRSb"]
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     offsets = seqs.offsets
     bounds = by_sequence(offsets)
     sums = [np.zeros((len(bounds) - 1, *shape)) for shape in shapes]
 
     def work(chunk: int, first: int, last: int) -> None:
-        gA, gC, gQ, gR, gS, gb = (each[chunk] for each in sums)
-        smoother.backward_packed(
-            first, last, y, offsets, past.steady_from, sys.A, sys.C, sys.Q, sys.R, sys.S, past.mean, past.cov, past.response, r, N,
-            mean, cov, lag_cov, gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information, status,
+        results = (
+            past.mean, past.cov, past.response, r, N, mean, cov, lag_cov, gradient, *(each[chunk] for each in sums),
+            errors, shocks, information, status,
         )  # fmt: skip
+        if sys.which is None:
+            smoother.backward_packed(
+                first, last, y, offsets, past.steady_from, sys.A, sys.C, sys.Q, sys.R, sys.S, *results
+            )
+        else:
+            varying.backward_runs(first, last, y, offsets, sys.which, sys.A, sys.C, sys.Q, sys.R, sys.S, *results)
 
     share(work, bounds, 20.0 * rows * n * n)
     totals = [each.sum(axis=0) for each in sums]
@@ -181,12 +189,29 @@ def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | 
     if past is None or back is None or back.failed:
         return None
     gA, gC, gQ, gR, gS, gb = back.sums
-    gD = np.zeros_like(sys.D) if seqs.inputs is None else back.errors.T @ seqs.inputs
+    gB, gD = _with_inputs(sys.B, back.shocks, seqs, sys.which), _with_inputs(sys.D, back.errors, seqs, sys.which)
+    gd = back.errors.sum(axis=0) if sys.which is None else _by_group(sys.which, back.errors, len(sys.d))
     # The response of r₀ to δ is −N₀ W.
     spread = back.N @ past.response[seqs.offsets[:-1]]
     gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0) + (spread @ spread.transpose(0, 2, 1)).sum(axis=0))
-    gradient = Gradient(gA, gC, gQ, gR, gS, gb, back.errors.sum(axis=0), gD, back.r.sum(axis=0), gP0)
+    gradient = Gradient(gA, gC, gQ, gR, gS, gb, gd, gB, gD, back.r.sum(axis=0), gP0)
     return float(past.log_prob.sum()), gradient
+
+
+def _with_inputs(weights: np.ndarray, errors: np.ndarray, seqs: Sequences, which: np.ndarray | None) -> np.ndarray:
+    """The gradient in the weights (…, k, u) of the inputs, Σ e u', from the errors (rows, k)."""
+    if seqs.inputs is None or not weights.shape[-1]:
+        return np.zeros_like(weights)
+    if which is None:
+        return errors.T @ seqs.inputs
+    return _by_group(which, errors[:, :, None] * seqs.inputs[:, None, :], len(weights))
+
+
+def _by_group(which: np.ndarray, rows: np.ndarray, groups: int) -> np.ndarray:
+    """(groups, …) the sum of the rows of each group."""
+    total = np.zeros((groups, *rows.shape[1:]))
+    np.add.at(total, which, rows)
+    return total
 
 
 def with_stationary_start(sys: System, g: Gradient) -> Gradient | None:
@@ -233,8 +258,8 @@ def smooth_noise(sys: System, seqs: Sequences) -> Noise:
         NumericalError: as `smooth`.
     """
     back = _smoothed(sys, seqs, noise=True)
-    G = sys.noise
-    mean = np.hstack([back.shocks, back.errors]) @ G
+    G = sys.rows("noise")
+    mean = weighted(np.swapaxes(G, -1, -2), np.hstack([back.shocks, back.errors]))
     return Noise(mean[:, : sys.n], mean[:, sys.n :], G - G @ back.information @ G)
 
 
@@ -252,6 +277,7 @@ def _smoothed(
 
 def _natural_sizes(sys: System, W: np.ndarray) -> np.ndarray:
     """(k,) the variance that n or more steps of noise put into each direction of the diffuse factor W (n, k), by doubling."""
+    sys = sys if sys.which is None else alone(sys, 0)
     power, total = sys.A, sys.Q
     for _ in range(sys.n.bit_length()):
         total = total + power @ total @ power.T

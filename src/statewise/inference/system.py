@@ -12,6 +12,8 @@ import numpy as np
 
 from statewise.kernels import limits
 
+MATRICES = ("A", "C", "Q", "R", "S", "b", "d", "B", "D")  # all parts but the start
+
 
 @dataclass(frozen=True)
 class System:
@@ -19,6 +21,9 @@ class System:
 
     x[1] ~ N(m0, P0 + κ Pinf), κ → ∞: Pinf is zero unless the start is diffuse. Shapes: A (n, n), C (p, n), Q (n, n), R (p, p),
     S (n, p), b (n,), d (p,), B (n, u), D (p, u), m0 (n,), P0 and Pinf (n, n).
+
+    With `which` (rows,) the system changes from row to row of some sequences: all parts but the start have one more axis in front, and row t has
+    the parts at ``which[t]``, among them the A and Q that lead from t to t + 1 (see `statewise.inference.varying`).
     """
 
     A: np.ndarray
@@ -33,19 +38,27 @@ class System:
     m0: np.ndarray
     P0: np.ndarray
     Pinf: np.ndarray
+    which: np.ndarray | None = None
 
     @property
     def n(self) -> int:
-        return self.A.shape[0]
+        return self.A.shape[-1]
 
     @property
     def p(self) -> int:
-        return self.C.shape[0]
+        return self.C.shape[-2]
 
     @property
     def noise(self) -> np.ndarray:
-        """(n + p, n + p) the covariance of (w[t], v[t])."""
-        return np.block([[self.Q, self.S], [self.S.T, self.R]])
+        """(n + p, n + p) the covariance of (w[t], v[t]); (G, n + p, n + p) of a system that changes."""
+        upper = np.concatenate([self.Q, self.S], axis=-1)
+        lower = np.concatenate([np.swapaxes(self.S, -1, -2), self.R], axis=-1)
+        return np.concatenate([upper, lower], axis=-2)
+
+    def rows(self, letter: str) -> np.ndarray:
+        """A part for each row, or the one that serves all rows."""
+        part: np.ndarray = getattr(self, letter)
+        return part if self.which is None else part[self.which]
 
 
 def system(
@@ -82,6 +95,11 @@ def system(
     )
 
 
+def alone(sys: System, at: int) -> System:
+    """The system of the rows whose `which` is `at`, of one that changes."""
+    return replace(sys, which=None, **{letter: getattr(sys, letter)[at] for letter in MATRICES})
+
+
 def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean (I − A)⁻¹ b and covariance P = A P A' + Q of the stationary law; None if A has a root on or outside the unit circle."""
     n = A.shape[0]
@@ -99,7 +117,7 @@ def in_basis(sys: System, T: np.ndarray, inverse: np.ndarray) -> System:
 
     def of_noise(cov: np.ndarray) -> np.ndarray:
         moved = inverse @ cov @ inverse.T
-        return np.ascontiguousarray(0.5 * (moved + moved.T))
+        return np.ascontiguousarray(0.5 * (moved + np.swapaxes(moved, -1, -2)))
 
     return replace(
         sys,
@@ -107,7 +125,7 @@ def in_basis(sys: System, T: np.ndarray, inverse: np.ndarray) -> System:
         C=sys.C @ T,
         Q=of_noise(sys.Q),
         S=inverse @ sys.S,
-        b=inverse @ sys.b,
+        b=sys.b @ inverse.T,
         B=inverse @ sys.B,
         m0=inverse @ sys.m0,
         P0=of_noise(sys.P0),
@@ -117,16 +135,21 @@ def in_basis(sys: System, T: np.ndarray, inverse: np.ndarray) -> System:
 
 def without_offsets(sys: System, values: np.ndarray, inputs: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Observations (rows, p) less D u + d, and the state offsets B u + b as (rows, n) or (1, n)."""
-    y, offset = values, sys.b[None]
+    y, offset = values, sys.b[None] if sys.which is None else sys.b[sys.which]
     if sys.d.any():
-        y = y - sys.d
-    if inputs is not None and sys.D.shape[1]:
-        y = y - inputs @ sys.D.T
-    if inputs is not None and sys.B.shape[1] and sys.B.any():
-        offset = inputs @ sys.B.T + sys.b
+        y = y - sys.rows("d")
+    if inputs is not None and sys.D.shape[-1]:
+        y = y - weighted(sys.rows("D"), inputs)
+    if inputs is not None and sys.B.shape[-1] and sys.B.any():
+        offset = weighted(sys.rows("B"), inputs) + offset
     y = y.view()
     y.setflags(write=False)  # always: numba compiles a kernel anew for writable arrays
     return y, offset
+
+
+def weighted(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """M r for each of the rows (…, u), with one matrix M (k, u) or one for each row (…, k, u)."""
+    return rows @ weights.T if weights.ndim == 2 else (weights @ rows[..., None])[..., 0]
 
 
 def square_root(cov: np.ndarray) -> np.ndarray:

@@ -136,11 +136,10 @@ def _smooth_state(m, P, r, x):
 
 
 @jit
-def _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t):
-    """shocks[t] = r, errors[t] = e, and information[t] = Cov(r, e)."""
+def _store_noise(seen, k, Finv, K, r, N, e, errors, information, t):
+    """errors[t] = e, and information[t] = Cov(r, e)."""
     n = r.shape[0]
     for a in range(n):
-        shocks[t, a] = r[a]
         for b in range(n):
             information[t, a, b] = N[a, b]
     for i in range(k):
@@ -231,7 +230,7 @@ def _constant_back(
 ):  # fmt: skip
     """Rows stop − 1 down to `low`, where nothing but the vectors moves; `last` is the last row of the sequence."""
     p = y.shape[1]
-    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
+    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, information.shape[0] > 0
     run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb)
     multiply(N, L, NL)
     multiply(NL, P, NLP)
@@ -239,7 +238,7 @@ def _constant_back(
     if with_gradient:
         add_expected(C, P, seen, p, Finv, K, N, NLP, stop - low, gA, gC, gQ, gR, gS, KN)
     if with_noise:
-        _store_noise(seen, p, Finv, K, shocks[top], N, errors[top], shocks, errors, information, top)
+        _store_noise(seen, p, Finv, K, shocks[top], N, errors[top], errors, information, top)
         for t in range(low, top):
             copy(information[top], information[t])
     if with_lags:
@@ -266,13 +265,13 @@ def backward_run(
     end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
     """
     p, n, d = y.shape[1], A.shape[0], response.shape[2]
-    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, shocks.shape[0] > 0
+    with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, information.shape[0] > 0
     seen = np.empty(p, np.int64)
     CP, cross = np.empty((p, n)), np.empty((p, n))
     K, L, Lt = np.empty((n, p)), np.empty((n, n)), np.empty((n, n))
     F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
     before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
-    along, KN = np.empty(n), np.empty((p, n))
+    along, KN, with_shocks = np.empty(n), np.empty((p, n)), shocks.shape[0] > 0
     At = np.ascontiguousarray(A.T)
     settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
     known, moved, moved_before = False, np.inf, np.inf
@@ -311,8 +310,11 @@ def backward_run(
                 gb[a] += r[a]
             for i in range(k):
                 errors[t, seen[i]] = e[i]
+        if with_shocks:
+            for a in range(n):
+                shocks[t, a] = r[a]
         if with_noise:
-            _store_noise(seen, k, Finv, K, r, N, e, shocks, errors, information, t)
+            _store_noise(seen, k, Finv, K, r, N, e, errors, information, t)
         if with_lags and t < last:
             _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
         _before(C, L, seen, k, Finv, NL, Lt, N)
@@ -390,7 +392,8 @@ def backward_packed(
         lag_cov: (rows, n, n) zeros on entry; out: Cov(x[t+1], x[t] | Y), left alone in a sequence's last row.
         gA, gC, gQ, gR, gS, gb: gradients, added to, where `with_gradient`.
         errors: (rows, p) out: e, 0 where missing on entry; its products with the inputs are the gradient in D.
-        shocks, information: (rows, n), (rows, n + p, n + p) out: r, and the covariance of (r, e); zeros on entry.
+        shocks: (rows, n) out: r; its products with the inputs are the gradient in B.
+        information: (rows, n + p, n + p) out: the covariance of (r, e); zeros on entry, and only together with shocks.
         status: (N,) out: 2 where an innovation covariance is singular.
     """
     d, n = response.shape[2], A.shape[0]

@@ -1,0 +1,119 @@
+"""Systems that change with time: matrices with a leading time axis, and continuous time seen at irregular intervals.
+
+Continuous time: dx = (F x + B u + b) dt + dW with Cov(dW) = Q dt, seen as y = C x + D u + d + v at the times of the rows. Over a gap Δ, with the input
+held at its value at the beginning, that is the discrete system with
+    A = exp(F Δ),  b(Δ) = J b,  B(Δ) = J B,  J = ∫₀^Δ exp(F s) ds,  Q(Δ) = ∫₀^Δ exp(F s) Q exp(F' s) ds
+(Särkkä & Solin, *Applied Stochastic Differential Equations*, 2019, §6.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from statewise._core.errors import InputError
+from statewise.inference.system import System
+from statewise.sequences.sequences import Sequences
+
+_TERMS = 14  # of the Taylor series
+_SMALL = 0.125  # ‖F‖ Δ up to which they are exact to rounding
+_DIGITS = 12  # gaps that agree to these are one gap
+_CORE = {"A": 2, "C": 2, "Q": 2, "R": 2, "S": 2, "b": 1, "d": 1, "B": 2, "D": 2}
+
+
+def changes(sys: System) -> bool:
+    """Whether a part of the system has a leading time axis."""
+    return any(getattr(sys, letter).ndim > axes for letter, axes in _CORE.items())
+
+
+def stacked(sys: System, which: np.ndarray, count: int) -> System:
+    """Every part with a leading axis of `count`, and `which` of them belongs to each row."""
+    parts = {}
+    for letter, axes in _CORE.items():
+        part = getattr(sys, letter)
+        shape = (count, *part.shape[part.ndim - axes :])
+        parts[letter] = np.ascontiguousarray(np.broadcast_to(part, shape))
+    return replace(sys, which=np.ascontiguousarray(which), **parts)
+
+
+def by_step(sys: System, seqs: Sequences) -> System:
+    """The system whose parts with a time axis (T, …) hold for steps 1 … T of each sequence.
+
+    Raises:
+        InputError: a sequence is longer than T.
+    """
+    count = next(len(getattr(sys, letter)) for letter, axes in _CORE.items() if getattr(sys, letter).ndim > axes)
+    longest = int(np.argmax(seqs.lengths))
+    if seqs.lengths[longest] > count:
+        raise InputError(
+            f"sequence {seqs.ids[longest]!r} has {seqs.lengths[longest]} steps (those of a forecast included), and the matrices of the model are "
+            f"given for {count}; pass matrices for as many steps"
+        )
+    which = np.concatenate([np.arange(length) for length in seqs.lengths])
+    return stacked(sys, which, count)
+
+
+def gaps_of(seqs: Sequences, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct gaps (G,) and for each row which of them follows it; a sequence's last row repeats the gap before it, or has 1."""
+    gaps = np.ones(seqs.rows)
+    if seqs.times is not None:
+        times = seqs.times
+        if np.issubdtype(times.dtype, np.datetime64):
+            times = (times - times.min()) / np.timedelta64(1, unit)  # type: ignore[call-overload]  # the unit is one of a few letters
+        gaps[:-1] = np.diff(times.astype(np.float64))
+        for start, stop in zip(seqs.offsets[:-1], seqs.offsets[1:], strict=True):
+            gaps[stop - 1] = gaps[stop - 2] if stop - start > 1 else 1.0
+    scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(gaps)))
+    _, first, which = np.unique(np.round(gaps * scale) / scale, return_index=True, return_inverse=True)
+    return gaps[first], which
+
+
+def discretised(sys: System, gaps: np.ndarray) -> dict[str, np.ndarray]:
+    """A, Q (G, n, n), b (G, n) and B (G, n, u) of the continuous system F = sys.A, Q = sys.Q, b, B over each of the gaps (G,)."""
+    A, J, Q = flow(np, sys.A, sys.Q, gaps)
+    return {"A": A, "Q": Q, "b": J @ sys.b, "B": J @ sys.B}
+
+
+def flow(xp: Any, F: Any, Q: Any, gaps: np.ndarray) -> tuple[Any, Any, Any]:
+    """exp(F Δ), J(Δ) and Q(Δ), each (G, n, n), by Taylor series over Δ/2ᵏ and k doublings. `xp` is NumPy or torch, and F and Q are its arrays.
+
+    With h = Δ/2ᵏ: A = Σ hⁱ/i! Fⁱ, J = Σ hⁱ⁺¹/(i+1)! Fⁱ, Q(h) = Σ hⁱ⁺¹/(i+1)! Lⁱ(Q), L(X) = F X + X F'; and A(2h) = A A, J(2h) = J + A J,
+    Q(2h) = Q + A Q A'.
+    """
+    n, count = F.shape[0], len(gaps)
+    size = float(xp.abs(F).sum(0).max()) if n else 0.0
+    doublings = np.maximum(0, np.ceil(np.log2(np.maximum(size * gaps / _SMALL, 1e-300)))).astype(int)
+    h = gaps / 2.0**doublings
+    powers, spreads = [xp.eye(n, dtype=F.dtype)], [Q]
+    for _ in range(_TERMS):
+        powers.append(F @ powers[-1])
+        spreads.append(F @ spreads[-1] + spreads[-1] @ F.T)
+    factorials = np.array([math.factorial(i) for i in range(_TERMS + 2)], dtype=float)
+    weights = h[:, None] ** np.arange(_TERMS + 2) / factorials
+    head, tail = xp.asarray(weights[:, :-1]), xp.asarray(weights[:, 1:])
+    stack, noise = xp.stack(powers).reshape(_TERMS + 1, n * n), xp.stack(spreads).reshape(_TERMS + 1, n * n)
+    A, J, Qs = ((w @ terms).reshape(count, n, n) for w, terms in ((head, stack), (tail, stack), (tail, noise)))
+    for step in range(int(doublings.max(initial=0))):
+        more = xp.asarray((doublings > step).astype(float))[:, None, None]
+        Qs = Qs + more * (A @ Qs @ A.swapaxes(1, 2))
+        J = J + more * (A @ J)
+        A = A + more * (A @ A - A)
+    return A, J, 0.5 * (Qs + Qs.swapaxes(1, 2))
+
+
+def sampled(sys: System, seqs: Sequences, unit: str) -> System:
+    """The discrete system of a continuous one at the times of the sequences' rows."""
+    gaps, which = gaps_of(seqs, unit)
+    return stacked(replace(sys, **discretised(sys, gaps)), which, len(gaps))
+
+
+def continuous_stationary_start(F: np.ndarray, Q: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean −F⁻¹ b and covariance P of F P + P F' + Q = 0; None where F has an eigenvalue whose real part is not negative."""
+    if len(F) and np.linalg.eigvals(F).real.max() >= 0.0:
+        return None
+    P = scipy.linalg.solve_continuous_lyapunov(F, -Q)
+    return -np.linalg.solve(F, b), 0.5 * (P + P.T)
