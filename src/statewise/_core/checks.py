@@ -156,17 +156,67 @@ class Optional:
 
 
 @dataclass(frozen=True)
-class Array:
-    """A finite numeric array with `ndim` axes (its size is judged where the other sizes are known)."""
+class FlagOr:
+    """True, False, or what the inner rule accepts; `wanted` says the latter in words."""
 
-    ndim: int
+    inner: Option
+    wanted: str
 
-    def check(self, name: str, value: Any) -> np.ndarray:
-        return array(name, value, (None,) * self.ndim)
+    def check(self, name: str, value: Any) -> Any:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        try:
+            return self.inner.check(name, value)
+        except InputError:
+            raise InputError(f"`{name}` is {shown(value)}; pass True, False or {self.wanted}") from None
 
     @property
     def bad(self) -> tuple[Any, ...]:
-        return ("text", np.full((1,) * self.ndim, np.nan), np.zeros((1,) * (self.ndim + 1)))
+        return tuple(value for value in self.inner.bad if not isinstance(value, bool))
+
+
+@dataclass(frozen=True)
+class Tuple:
+    """A tuple (or list) of `size` values, each accepted by the inner rule; any number of them if `size` is None."""
+
+    inner: Option
+    size: int | None = None
+
+    def check(self, name: str, value: Any) -> tuple[Any, ...]:
+        wanted = "a tuple" if self.size is None else f"a tuple of {self.size} values"
+        if not isinstance(value, (tuple, list, np.ndarray)):
+            raise InputError(f"`{name}` is {shown(value)}; pass {wanted}")
+        if self.size is not None and len(value) != self.size:
+            raise InputError(f"`{name}` has {len(value)} values; pass {wanted}")
+        return tuple(self.inner.check(name, item) for item in value)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        size = 1 if self.size is None else self.size
+        return (3.5, "text", *((value,) * size for value in self.inner.bad), *([] if self.size is None else [()]))
+
+
+@dataclass(frozen=True)
+class Array:
+    """A finite numeric array with `ndim` axes, or with a time axis before them (its size is judged where the other sizes are known)."""
+
+    ndim: int
+    in_time: bool = False
+
+    def check(self, name: str, value: Any) -> np.ndarray:
+        more = isinstance(value, list | tuple | np.ndarray) and _depth(value) == self.ndim + 1
+        return array(name, value, (None,) * (self.ndim + (self.in_time and more)))
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("text", np.full((1,) * self.ndim, np.nan), np.zeros((1,) * (self.ndim + 1 + self.in_time)))
+
+
+def _depth(value: Any) -> int:
+    """How many axes an array or a nested list has."""
+    if isinstance(value, np.ndarray):
+        return value.ndim
+    return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list | tuple) else 0
 
 
 def options(table: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 Covariances move through a triangular factor, Q = L L', so that they stay positive semi-definite; with S free the two noises have one factor in
 common. A stationary start follows A, Q and b
-(see `with_stationary_start`).
+(see `Clock.through_start`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from statewise.fitting.mle import Maximum, maximise
-from statewise.inference.smoothing import Gradient, log_prob_gradient, with_stationary_start
-from statewise.inference.system import System, in_basis, square_root, stationary_start
+from statewise.inference.smoothing import Gradient, log_prob_gradient
+from statewise.inference.system import System, in_basis, square_root
+from statewise.inference.varying import Clock
 from statewise.sequences.sequences import Sequences
 
 COVARIANCES = ("Q", "R", "P0")
@@ -21,11 +22,12 @@ COVARIANCES = ("Q", "R", "P0")
 
 @dataclass(frozen=True)
 class Problem:
-    """What is estimated: the free letters of a system, from where it stands, and whether its start is the stationary law."""
+    """What is estimated: the free letters of a system, from where it stands, whether its start is the stationary law, and its clock."""
 
     sys: System
     free: tuple[str, ...]
     stationary: bool
+    clock: Clock = field(default_factory=Clock)
 
 
 def fit_mle(problem: Problem, seqs: Sequences, max_iter: int, tol: float) -> tuple[System, Maximum]:
@@ -38,11 +40,11 @@ def fit_mle(problem: Problem, seqs: Sequences, max_iter: int, tol: float) -> tup
         sys = unpack(scaled, point)
         if sys is None:
             return None
-        found = log_prob_gradient(sys, data)
+        found = log_prob_gradient(problem.clock.at(sys, data), data)
         if found is None or not np.isfinite(found[0]):
             return None
-        value, gradient = found
-        total = with_stationary_start(sys, gradient) if problem.stationary else gradient
+        value, gradient = found[0], problem.clock.back(sys, data, found[1])
+        total = problem.clock.through_start(sys, gradient) if problem.stationary else gradient
         return None if total is None else (value, _gradient(scaled, point, total))
 
     found = maximise(objective, [pack(scaled)], seqs.rows, max_iter, tol)
@@ -78,7 +80,7 @@ def unpack(problem: Problem, point: np.ndarray) -> System | None:
             new[name], at = point[at : at + count].reshape(shape), at + count
     sys = replace(sys, **new)
     if problem.stationary:
-        start = stationary_start(sys.A, sys.Q, sys.b)
+        start = problem.clock.stationary_start(sys)
         if start is None:
             return None
         sys = replace(sys, m0=start[0], P0=start[1])
@@ -137,7 +139,7 @@ def _from_lower(point: np.ndarray, at: int, size: int) -> tuple[np.ndarray, int]
 
 def _units(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
     """Sizes of the states, by the noise that moves them, and of the columns, by their standard deviations."""
-    states = np.sqrt(np.diag(sys.Q) + np.diag(sys.P0))
+    states = np.sqrt(np.diagonal(sys.Q, axis1=-2, axis2=-1).reshape(-1, sys.n).mean(axis=0) + np.diag(sys.P0))
     columns = np.nanstd(seqs.values, axis=0)
     return np.where(states > 0, states, 1.0), np.where(columns > 0, columns, 1.0)
 

@@ -1,7 +1,7 @@
 """Systems that change with time: matrices with a leading time axis, and continuous time seen at irregular intervals.
 
-Continuous time: dx = (F x + B u + b) dt + dW with Cov(dW) = Q dt, seen as y = C x + D u + d + v at the times of the rows. Over a gap Δ, with the input
-held at its value at the beginning, that is the discrete system with
+Continuous time: dx = (F x + B u + b) dt + dW with Cov(dW) = Q dt, seen as y = C x + D u + d + v at the times of the rows. Over a gap Δ, with
+the input held at its value at the beginning, that is the discrete system with
     A = exp(F Δ),  b(Δ) = J b,  B(Δ) = J B,  J = ∫₀^Δ exp(F s) ds,  Q(Δ) = ∫₀^Δ exp(F s) Q exp(F' s) ds
 (Särkkä & Solin, *Applied Stochastic Differential Equations*, 2019, §6.2).
 """
@@ -9,14 +9,15 @@ held at its value at the beginning, that is the discrete system with
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 
 from statewise._core.errors import InputError
-from statewise.inference.system import System
+from statewise.inference.smoothing import Gradient, with_stationary_start
+from statewise.inference.system import System, stationary_start
 from statewise.sequences.sequences import Sequences
 
 _TERMS = 14  # of the Taylor series
@@ -85,7 +86,7 @@ def flow(xp: Any, F: Any, Q: Any, gaps: np.ndarray) -> tuple[Any, Any, Any]:
     Q(2h) = Q + A Q A'.
     """
     n, count = F.shape[0], len(gaps)
-    size = float(xp.abs(F).sum(0).max()) if n else 0.0
+    size = np.linalg.norm(F.tolist(), 1)
     doublings = np.maximum(0, np.ceil(np.log2(np.maximum(size * gaps / _SMALL, 1e-300)))).astype(int)
     h = gaps / 2.0**doublings
     powers, spreads = [xp.eye(n, dtype=F.dtype)], [Q]
@@ -117,3 +118,93 @@ def continuous_stationary_start(F: np.ndarray, Q: np.ndarray, b: np.ndarray) -> 
         return None
     P = scipy.linalg.solve_continuous_lyapunov(F, -Q)
     return -np.linalg.solve(F, b), 0.5 * (P + P.T)
+
+
+class Clock:
+    """How a system that is given once acts on the rows of sequences, and how gradients come back: here, the same system in every row."""
+
+    def at(self, sys: System, seqs: Sequences) -> System:
+        """The system of the rows of `seqs`."""
+        return sys
+
+    def back(self, sys: System, seqs: Sequences, g: Gradient) -> Gradient:
+        """The gradient in the parts of `sys`, from that in those of ``at(sys, seqs)``."""
+        return g
+
+    def stationary_start(self, sys: System) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and covariance of the stationary law; None where there is none."""
+        return stationary_start(sys.A, sys.Q, sys.b)
+
+    def through_start(self, sys: System, g: Gradient) -> Gradient | None:
+        """The gradient where the start is the stationary law and moves with the other parts."""
+        return with_stationary_start(sys, g)
+
+
+class Steps(Clock):
+    """Parts with a leading time axis: step t of every sequence has the t-th."""
+
+    def at(self, sys: System, seqs: Sequences) -> System:
+        return by_step(sys, seqs)
+
+    def back(self, sys: System, seqs: Sequences, g: Gradient) -> Gradient:
+        return _summed(sys, g)
+
+    def stationary_start(self, sys: System) -> tuple[np.ndarray, np.ndarray] | None:
+        return (
+            None
+            if any(part.ndim > axes for part, axes in ((sys.A, 2), (sys.Q, 2), (sys.b, 1)))
+            else super().stationary_start(sys)
+        )
+
+
+@dataclass(frozen=True)
+class Continuous(Clock):
+    """The continuous system, seen at the times of the rows; dates count in `unit`s, a letter of NumPy's."""
+
+    unit: str
+
+    def at(self, sys: System, seqs: Sequences) -> System:
+        return sampled(sys, seqs, self.unit)
+
+    def back(self, sys: System, seqs: Sequences, g: Gradient) -> Gradient:
+        import torch
+
+        gaps, _ = gaps_of(seqs, self.unit)
+        F, Q = (torch.tensor(part, requires_grad=True) for part in (sys.A, sys.Q))
+        A, J, Qs = flow(torch, F, Q, gaps)
+        in_J = g.b[:, :, None] * sys.b + g.B @ sys.B.T
+        torch.autograd.backward(
+            (A, J, Qs), tuple(torch.tensor(each) for each in (g.A, in_J, 0.5 * (g.Q + g.Q.swapaxes(1, 2))))
+        )
+        turned = J.detach().numpy().swapaxes(1, 2)
+        b, B = (turned @ g.b[:, :, None]).sum(axis=0)[:, 0], (turned @ g.B).sum(axis=0)
+        assert F.grad is not None and Q.grad is not None
+        return replace(
+            _summed(sys, replace(g, A=sys.A, Q=sys.Q, b=sys.b, B=sys.B)), A=F.grad.numpy(), Q=Q.grad.numpy(), b=b, B=B
+        )
+
+    def stationary_start(self, sys: System) -> tuple[np.ndarray, np.ndarray] | None:
+        return continuous_stationary_start(sys.A, sys.Q, sys.b)
+
+    def through_start(self, sys: System, g: Gradient) -> Gradient | None:
+        """From F P0 + P0 F' + Q = 0 and m0 = −F⁻¹ b.
+
+        With F' X + X F + ∂/∂P0 = 0 and λ = −F'⁻¹ ∂/∂m0, ∂/∂Q gains X, ∂/∂b gains λ and ∂/∂F gains 2 X P0 + λ m0'.
+        """
+        adjoint = continuous_stationary_start(sys.A.T, 0.5 * (g.P0 + g.P0.T), g.m0)
+        if adjoint is None:
+            return None
+        back, X = adjoint
+        return replace(g, A=g.A + 2.0 * X @ sys.P0 + np.outer(back, sys.m0), Q=g.Q + X, b=g.b + back)
+
+
+def _summed(sys: System, g: Gradient) -> Gradient:
+    """The gradient in the parts of `sys` that have no time axis is the sum over their copies."""
+    parts = {letter: getattr(g, letter) for letter in _CORE}
+    return replace(
+        g,
+        **{
+            letter: part if part.ndim == getattr(sys, letter).ndim else part.sum(axis=0)
+            for letter, part in parts.items()
+        },
+    )

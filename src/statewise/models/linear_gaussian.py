@@ -17,6 +17,7 @@ from statewise.models.stream import Stream
 from statewise.results.diagnosis import Diagnosis, diagnosis
 from statewise.results.fit import Memory
 from statewise.results.forecast import Forecast
+from statewise.results.marginals import GaussianMarginals
 from statewise.results.predicted import Predicted
 from statewise.results.states import GaussianStates
 from statewise.sequences.calendar import future_times
@@ -48,8 +49,16 @@ class LinearGaussian(Density, HasGaussianStates):
         super()._restore(parameters, schema)
         self._system = None
 
+    def _system_for(self, seqs: Sequences) -> System:
+        """The system of the rows of `seqs`."""
+        return self.system
+
+    def _system_of_steps(self, length: int) -> System:
+        """The system of the rows of one sequence of `length` steps, at the times 0, 1, …"""
+        return self.system
+
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
-        return filtering.log_prob_steps(self.system, seqs)
+        return filtering.log_prob_steps(self._system_for(seqs), seqs)
 
     def predict(self, data: Any) -> Predicted:
         """One-step-ahead means, variances and standardised residuals, from the Kalman filter.
@@ -57,8 +66,9 @@ class LinearGaussian(Density, HasGaussianStates):
         While a diffuse start is not settled there is no prediction: the mean and the residual are NaN and the variance is inf.
         """
         seqs = self._receive(data)
-        past = filtering.run_filter(self.system, seqs)
-        mean, var = filtering.observation_moments(self.system, past.mean_pred, past.cov_pred, seqs.inputs)
+        sys = self._system_for(seqs)
+        past = filtering.run_filter(sys, seqs)
+        mean, var = filtering.observation_moments(sys, past.mean_pred, past.cov_pred, seqs.inputs)
         return Predicted.gaussian(seqs, np.where(past.diffuse, np.nan, mean), np.where(past.diffuse, np.inf, var))
 
     def filter(self, data: Any) -> GaussianStates:
@@ -67,17 +77,17 @@ class LinearGaussian(Density, HasGaussianStates):
         A state that a diffuse start has not settled yet has mean NaN, variance inf and covariances NaN.
         """
         seqs = self._receive(data)
-        past = filtering.run_filter(self.system, seqs)
+        past = filtering.run_filter(self._system_for(seqs), seqs)
         unknown = past.diffuse_filt
         cov = np.where(unknown[:, :, None] | unknown[:, None, :], np.nan, past.cov_filt)
-        states = np.arange(self.system.n)
+        states = np.arange(cov.shape[1])
         cov[:, states, states] = np.where(unknown, np.inf, past.cov_filt[:, states, states])
         return GaussianStates(np.where(unknown, np.nan, past.mean_filt), cov, seqs.lengths, seqs.ids, seqs.times)
 
     def smooth(self, data: Any) -> GaussianStates:
         """Mean and covariance of x[t] given the whole sequence."""
         seqs = self._receive(data)
-        mean, cov = smoothing.smooth(self.system, seqs)
+        mean, cov = smoothing.smooth(self._system_for(seqs), seqs)
         return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times)
 
     def forecast(
@@ -95,14 +105,17 @@ class LinearGaussian(Density, HasGaussianStates):
         seqs = self._receive(data)
         steps = checks.Integer(1).check("steps", steps)
         future = self._future_inputs(inputs, len(seqs), steps)
-        marginals = filtering.forecast(self.system, seqs, steps, future)
+        marginals = self._ahead(seqs, steps, future)
         return Forecast(marginals, checks.levels(level), seqs.ids, seqs.columns, future_times(seqs, steps))
+
+    def _ahead(self, seqs: Sequences, steps: int, inputs: np.ndarray | None) -> GaussianMarginals:
+        return filtering.forecast(self.system, seqs, steps, inputs)
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps; a fitted model with a diffuse start begins where its first training sequence ended."""
         length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
         given = self._future_inputs(inputs, count, length)
-        y = filtering.sample(self.system, length, count, generator(seed), given)
+        y = filtering.sample(self._system_of_steps(length), length, count, generator(seed), given)
         return self._drawn(y, given)
 
     @property

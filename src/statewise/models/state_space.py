@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import time as clocks
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,14 +14,18 @@ from statewise._core.seed import generator
 from statewise.fitting.em import EMResult
 from statewise.fitting.linear_gaussian_em import fit_em, refuse_indefinite
 from statewise.fitting.linear_gaussian_mle import Problem, fit_mle
-from statewise.inference.system import System, stationary_start
+from statewise.inference import filtering
+from statewise.inference.system import System
+from statewise.inference.varying import Clock, Continuous, Steps, discretised
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.state_space_form import TIME_UNITS, checked_system, clock, in_time, with_future
+from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
+from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
 
-_MATRIX = checks.Array(2)
-_VECTOR = checks.Array(1)
+_MATRIX, _VECTOR = checks.Array(2, in_time=True), checks.Array(1, in_time=True)
 _LETTERS = {
     "transition": "A",
     "observation": "C",
@@ -40,6 +45,10 @@ _START = ("initial_mean", "initial_cov")
 class StateSpace(LinearGaussian, Trainable):
     """x[t+1] = A x[t] + B u[t] + b + w[t],  y[t] = C x[t] + D u[t] + d + v[t],  t = 1 … T.
 
+    Matrices may change with the step: one with a leading axis of length T, such as a transition of shape (T, n, n), gives A[1] … A[T], for all
+    sequences alike, and a forecast needs those of the steps ahead too. Or time is continuous, and the rows are seen at irregular times:
+    dx = (A x + B u + b) dt + dW, Cov(dW) = Q dt, with inputs held from one row to the next (see `statewise.inference.varying`).
+
     Args:
         transition: A, (n, n).
         observation: C, (p, n).
@@ -53,6 +62,9 @@ class StateSpace(LinearGaussian, Trainable):
             else, where there is a unit root, diffuse.
         state_intercept, observation_intercept: b (n,), d (p,).
         input_to_state, input_to_observation: B (n, u), D (p, u).
+        time: 'discrete', or 'continuous' for a transition that is the rate of change of x per unit of time, and a state_noise that is variance per
+            unit of time. The gaps are those of the sequences' times, or 1 where they have none.
+        time_unit: of dates, 'second', 'minute', 'hour', 'day' or 'week'; times that are numbers are taken as they are.
 
     Raises:
         InputError: a shape does not match, a covariance is not positive semi-definite, or the start asked for does not exist.
@@ -73,13 +85,15 @@ class StateSpace(LinearGaussian, Trainable):
         "state_noise": _MATRIX,
         "observation_noise": _MATRIX,
         "noise_cross": checks.Optional(_MATRIX),
-        "initial_mean": checks.Optional(_VECTOR),
-        "initial_cov": checks.Optional(_MATRIX),
+        "initial_mean": checks.Optional(checks.Array(1)),
+        "initial_cov": checks.Optional(checks.Array(2)),
         "initial": checks.Optional(checks.Choice(("known", "stationary", "diffuse", "estimated"))),
         "state_intercept": checks.Optional(_VECTOR),
         "observation_intercept": checks.Optional(_VECTOR),
         "input_to_state": checks.Optional(_MATRIX),
         "input_to_observation": checks.Optional(_MATRIX),
+        "time": checks.Choice(("discrete", "continuous")),
+        "time_unit": checks.Choice(tuple(TIME_UNITS)),
     }
 
     def __init__(
@@ -96,6 +110,8 @@ class StateSpace(LinearGaussian, Trainable):
         observation_intercept: Any = None,
         input_to_state: Any = None,
         input_to_observation: Any = None,
+        time: str = "discrete",
+        time_unit: str = "day",
     ) -> None:
         super().__init__(
             transition=transition,
@@ -110,10 +126,12 @@ class StateSpace(LinearGaussian, Trainable):
             observation_intercept=observation_intercept,
             input_to_state=input_to_state,
             input_to_observation=input_to_observation,
+            time=time,
+            time_unit=time_unit,
         )
-        self._system = _checked_system(self._options)
+        self._system = self._build_system()
         self._parameters = {name: value for name, value in self._options.items() if isinstance(value, np.ndarray)}
-        p, u = self._system.p, self._system.D.shape[1]
+        p, u = self._system.p, self._system.D.shape[-1]
         self._schema = {
             "columns": ["y"] if p == 1 else [f"y{j + 1}" for j in range(p)],
             "input_columns": [f"u{j + 1}" for j in range(u)],
@@ -133,7 +151,7 @@ class StateSpace(LinearGaussian, Trainable):
 
     @property
     def label(self) -> str:
-        return f"states={self.system.n}, dim={self.system.p}"
+        return f"states={self._given.n}, dim={self._given.p}"
 
     @classmethod
     def random(cls, states: int = 2, dim: int = 1, seed: int | None = None) -> StateSpace:
@@ -162,12 +180,12 @@ class StateSpace(LinearGaussian, Trainable):
     def fit(self, data: Any, method: str = "em", fix: Any = (), max_iter: int | None = None, tol: float = 1e-6) -> Self:
         """Maximum likelihood from the present matrices, in place, pooled over all sequences.
 
-        Estimated are the matrices that the model has and `fix` does not name; intercepts and input weights that were never given stay
-        zero. With initial='estimated' so are initial_mean and initial_cov. Where all matrices are free only the law of y is identified: any
-        change of the state's basis fits as well.
+        Estimated are the matrices that the model has and `fix` does not name, without those that change with the step; intercepts and input
+        weights that were never given stay zero. With initial='estimated' so are initial_mean and initial_cov. Where all matrices are free
+        only the law of y is identified: any change of the state's basis fits as well.
 
         Expectation maximisation never lets the likelihood fall, and is slow close to the maximum; BFGS on the exact gradient is fast there,
-        and takes a stationary start and noise_cross too. Both find a local maximum: start more than once.
+        and takes a stationary start, noise_cross, matrices that change and continuous time too. Both find a local maximum: start more than once.
 
         Args:
             data: sequences; any entry may be missing.
@@ -190,7 +208,7 @@ class StateSpace(LinearGaussian, Trainable):
             >>> round(model.fit_result.log_prob, 2)
             -633.46
         """
-        begun = time.perf_counter()
+        begun = clocks.perf_counter()
         method = checks.Choice(("em", "mle")).check("method", method)
         max_iter = checks.Integer(1).check(
             "max_iter", (200 if method == "em" else 500) if max_iter is None else max_iter
@@ -198,7 +216,7 @@ class StateSpace(LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         names = self._free_names(fix, method)
         seqs = self._receive(data)
-        sys = self.system
+        sys = self._given
         details: dict[str, float] = {}
         if method == "em":
             found = fit_em(sys, seqs, frozenset(_LETTERS[name] for name in names), max_iter, tol)
@@ -216,25 +234,29 @@ class StateSpace(LinearGaussian, Trainable):
         self._parameters = self.parameters | new
         self._system = found.parameters
         count = sum(_entries(name, self._parameters[name]) for name in names)
-        self.fit_result = _result(seqs, found, count, time.perf_counter() - begun, details)
+        self.fit_result = _result(seqs, found, count, clocks.perf_counter() - begun, details)
         return self
 
     @property
     def _stationary(self) -> bool:
         """Whether the start is the stationary law, so that it follows the other matrices."""
         free = self._options["initial"] != "estimated" and self._options["initial_mean"] is None
-        return free and not self.system.Pinf.any()
+        return free and not self._given.Pinf.any()
 
     def _climb(self, seqs: Sequences, names: list[str], max_iter: int, tol: float) -> tuple[EMResult[System], float]:
         start = float(self._log_prob_steps(seqs).sum())
-        problem = Problem(self.system, tuple(_LETTERS[name] for name in names), self._stationary)
+        problem = Problem(self._given, tuple(_LETTERS[name] for name in names), self._stationary, self._clock)
         sys, found = fit_mle(problem, seqs, max_iter, tol)
         return EMResult(sys, found.log_prob, found.trace, start, found.outcome), found.gradient_norm
 
     def _free_names(self, fix: Any, method: str) -> list[str]:
         """Names of the matrices to estimate."""
         estimated = self._options["initial"] == "estimated"
-        if method == "em" and self.system.S.any():
+        if method == "em" and type(self._clock) is not Clock:
+            raise InputError(
+                "EM is for matrices that hold at every step and not for this model in time; pass method='mle'"
+            )
+        if method == "em" and self._given.S.any():
             raise InputError(
                 "`noise_cross` is not zero and EM has no closed M step for it; pass method='mle', or leave `noise_cross` out"
             )
@@ -245,6 +267,7 @@ class StateSpace(LinearGaussian, Trainable):
             )
         own = [name for name in _LETTERS if name not in _START and self._options[name] is not None]
         own = [name for name in own if method == "mle" or name != "noise_cross"]
+        own = [name for name in own if not in_time(name, self._options[name])]
         own += _START if estimated else ()
         fixed = (fix,) if isinstance(fix, str) else tuple(fix)
         for name in fixed:
@@ -255,16 +278,60 @@ class StateSpace(LinearGaussian, Trainable):
             raise InputError(
                 "`fix` keeps a noise covariance and frees `noise_cross`; pass fix=('state_noise', 'observation_noise', 'noise_cross')"
             )
-        if method == "mle" and "input_to_state" in free:
-            raise InputError(
-                "method='mle' has no gradient in `input_to_state`; pass fix='input_to_state', or method='em'"
-            )
         if not free:
             raise InputError("`fix` leaves nothing to estimate; leave a name out of it")
         return free
 
     def _build_system(self) -> System:
-        return _checked_system(self._options | self.parameters)
+        given = self._options | (self._parameters or {})
+        self._clock = clock(given)
+        return checked_system(given, self._clock)
+
+    @property
+    def _given(self) -> System:
+        """The system as given: with a time axis, or in continuous time, where the model is."""
+        if self._system is None:
+            self._system = self._build_system()
+        return self._system
+
+    @property
+    def system(self) -> System:
+        """The state-space form, in letters (see `statewise.inference.linear_gaussian.System`); of a continuous model that over a gap of 1.
+
+        Raises:
+            InputError: matrices change with the step, so that there is no one system.
+        """
+        if isinstance(self._clock, Steps):
+            raise InputError(
+                "the matrices of this model change from step to step, and what was asked for needs a model whose matrices do not; "
+                "make one with sw.StateSpace of the matrices of one step"
+            )
+        given = self._given
+        if not isinstance(self._clock, Continuous):
+            return given
+        parts = discretised(given, np.ones(1))
+        return replace(given, **{letter: part[0] for letter, part in parts.items()})
+
+    def _system_for(self, seqs: Sequences) -> System:
+        return self._clock.at(self._given, seqs)
+
+    def _system_of_steps(self, length: int) -> System:
+        rows = np.full((length, self._given.p), np.nan)
+        return self._clock.at(self._given, Sequences(rows, np.array([length])))
+
+    def _ahead(self, seqs: Sequences, steps: int, inputs: np.ndarray | None) -> GaussianMarginals:
+        if type(self._clock) is Clock:
+            return super()._ahead(seqs, steps, inputs)
+        longer = with_future(seqs, steps, inputs)
+        return filtering.forecast_rows(self._system_for(longer), longer, steps)
+
+    def stream(self, state: bytes | None = None) -> Stream:
+        """As `LinearGaussian.stream`; a continuous model has no steps to stream by, and is refused."""
+        if isinstance(self._clock, Continuous):
+            raise InputError(
+                "a stream goes by steps, and this model is in continuous time; filter the sequence again as it grows"
+            )
+        return super().stream(state)
 
     @property
     def n_parameters(self) -> int:
@@ -293,63 +360,3 @@ def _turning(rng: np.random.Generator, n: int) -> np.ndarray:
         A[-1, -1] = rng.uniform(0.5, 0.95)
     basis, _ = np.linalg.qr(rng.standard_normal((n, n)))
     return np.asarray(basis @ A @ basis.T)
-
-
-def _checked_system(given: dict[str, Any]) -> System:
-    A, C = given["transition"], given["observation"]
-    n, p = A.shape[0], C.shape[0]
-    if A.shape != (n, n):
-        raise InputError(f"`transition` has shape {A.shape}; pass a square matrix")
-    if C.shape != (p, n):
-        raise InputError(
-            f"`observation` has shape {C.shape}; pass shape ({p}, {n}): a column for each of the {n} states"
-        )
-    Q = checks.covariance("state_noise", given["state_noise"], n)
-    R = checks.covariance("observation_noise", given["observation_noise"], p)
-    S = _or_zeros("noise_cross", given, (n, p))
-    if S.any():
-        checks.covariance("noise_cross (joint covariance of w and v)", np.block([[Q, S], [S.T, R]]), n + p)
-    b, d = _or_zeros("state_intercept", given, (n,)), _or_zeros("observation_intercept", given, (p,))
-    B, D = _input_weights(given, n, p)
-    m0, P0, Pinf = _start(given, A, Q, b)
-    return System(A, C, Q, R, S, b, d, B, D, m0, P0, Pinf)
-
-
-def _input_weights(given: dict[str, Any], n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
-    B, D = given["input_to_state"], given["input_to_observation"]
-    u = B.shape[1] if B is not None else D.shape[1] if D is not None else 0
-    return _or_zeros("input_to_state", given, (n, u)), _or_zeros("input_to_observation", given, (p, u))
-
-
-def _or_zeros(name: str, given: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-    value = given[name]
-    return np.zeros(shape) if value is None else checks.array(name, value, shape)
-
-
-def _start(
-    given: dict[str, Any], A: np.ndarray, Q: np.ndarray, b: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    n = len(A)
-    initial, mean, cov = given["initial"], given["initial_mean"], given["initial_cov"]
-    nothing = np.zeros((n, n))
-    if initial == "known" or (initial in (None, "estimated") and mean is not None):
-        if mean is None or cov is None:
-            raise InputError(
-                "a known start needs both `initial_mean` and `initial_cov`; pass both, or initial='stationary' or 'diffuse'"
-            )
-        return checks.array("initial_mean", mean, (n,)), checks.covariance("initial_cov", cov, n), nothing
-    if initial != "diffuse":
-        start = stationary_start(A, Q, b)
-        if start is not None:
-            return *start, nothing
-        if initial == "stationary":
-            radius = float(np.abs(np.linalg.eigvals(A)).max())
-            raise InputError(
-                f"`initial` is 'stationary' but `transition` has spectral radius {radius:.6g}, so there is no stationary law; "
-                "pass initial='diffuse' or a known start"
-            )
-        if initial == "estimated":
-            raise InputError(
-                "`initial` is 'estimated' but `transition` has no stationary law to begin with; pass `initial_mean` and `initial_cov`"
-            )
-    return np.zeros(n) if mean is None else checks.array("initial_mean", mean, (n,)), nothing, np.eye(n)
