@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it ("" for the module itself). Sorted; the public-API test compares this with `__all__`.
 _EXPORTS = {
+    "ARIMA": "statewise.models.arima",
     "DataError": "statewise._core.errors",
     "HMM": "statewise.models.hmm",
     "InputError": "statewise._core.errors",
@@ -27,6 +28,7 @@ _EXPORTS = {
     "NotFittedError": "statewise._core.errors",
     "NumericalError": "statewise._core.errors",
     "Outcome": "statewise._core.outcome",
+    "PrecisionWarning": "statewise._core.errors",
     "Recurrent": "statewise.models.recurrent",
     "Sequences": "statewise.sequences.sequences",
     "StateSpace": "statewise.models.state_space",
@@ -43,6 +45,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "ARIMA",
     "HMM",
     "VARMA",
     "DataError",
@@ -53,6 +56,7 @@ __all__ = [
     "NotFittedError",
     "NumericalError",
     "Outcome",
+    "PrecisionWarning",
     "Recurrent",
     "Sequences",
     "StateSpace",
@@ -76,12 +80,14 @@ if TYPE_CHECKING:
         ModelFileError,
         NotFittedError,
         NumericalError,
+        PrecisionWarning,
         StatewiseError,
         UnsupportedError,
     )
     from statewise._core.outcome import Outcome
     from statewise.conversion.graph import conversions, convert
     from statewise.evaluate.compare import compare
+    from statewise.models.arima import ARIMA
     from statewise.models.hmm import HMM
     from statewise.models.naive import Naive
     from statewise.models.recurrent import Recurrent

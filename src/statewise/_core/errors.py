@@ -10,6 +10,8 @@
     ├── NumericalError (ArithmeticError)    an `Outcome` that the caller chose to raise
     ├── ModelFileError (OSError)            a saved model is truncated, altered or from a newer format
     └── MissingDependencyError (ImportError)    an optional package is absent: the message says how to install it
+
+    PrecisionWarning (UserWarning)          rounding would have cost digits, and a slower form was used: the message says which
 """
 
 from __future__ import annotations
@@ -45,3 +47,7 @@ class ModelFileError(StatewiseError, OSError):
 
 class MissingDependencyError(StatewiseError, ImportError):
     """An optional package is not installed; the message says how to install it."""
+
+
+class PrecisionWarning(UserWarning):
+    """Rounding would have cost digits, so that a slower form was used; the message says which, and how to ask for it."""

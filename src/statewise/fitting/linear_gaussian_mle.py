@@ -8,6 +8,7 @@ common. A stationary start follows A, Q and b
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def pack(problem: Problem) -> np.ndarray:
 def unpack(problem: Problem, point: np.ndarray) -> System | None:
     """The system at a parameter vector; None if it is to be stationary and is not."""
     sys, n, at = problem.sys, problem.sys.n, 0
-    new: dict[str, np.ndarray] = {}
+    new: dict[str, Any] = {}
     for name, size in _layout(problem):
         if name == "noise":
             factor, at = _from_lower(point, at, size)

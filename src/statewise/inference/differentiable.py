@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ def log_prob(sys: System, seqs: Sequences, tensors: Mapping[str, torch.Tensor]) 
     Args:
         sys: the other parts.
         seqs: the observations; NaN is missing.
-        tensors: parts by letter (A, C, Q, R, S, b, d, D, m0, P0), in the shapes of the `System`.
+        tensors: parts by letter (A, C, Q, R, S, b, d, B, D, m0, P0), in the shapes of the `System`.
 
     Raises:
         InputError: a letter that is not known, or a shape that is not the system's.
@@ -43,7 +44,8 @@ def log_prob(sys: System, seqs: Sequences, tensors: Mapping[str, torch.Tensor]) 
         raise InputError("tensors is empty; pass at least one part of the system as a tensor")
 
     def evaluate(arrays: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
-        found = log_prob_gradient(replace(sys, **dict(zip(names, arrays, strict=True))), seqs)
+        parts: dict[str, Any] = dict(zip(names, arrays, strict=True))
+        found = log_prob_gradient(replace(sys, **parts), seqs)
         if found is None:
             raise NumericalError(
                 "the log-likelihood has no gradient here: an observation has no variance given the others, or a sequence does not identify "

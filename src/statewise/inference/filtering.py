@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from statewise._core.errors import InputError
+from statewise._core.errors import InputError, PrecisionWarning
 from statewise._core.outcome import Outcome
 from statewise.inference.modal import LEAST_ROWS, modal
 from statewise.inference.system import System, alone, square_root, weighted, without_offsets
 from statewise.kernels import kalman, varying
+from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
@@ -48,10 +50,27 @@ def run_filter(sys: System, seqs: Sequences, store: bool = True, settle: bool = 
     Raises:
         NumericalError: an observation had no variance at all given the past (`Outcome.NOT_POSITIVE_DEFINITE`).
     """
-    result, status = filter_status(sys, seqs, store, settle)
-    if status.any():
+    if sys.form == "square_root":
+        result, status = square_root_status(sys, seqs, store)
+    else:
+        result, status = filter_status(sys, seqs, store, settle)
+        if status.any() and sys.form == "auto" and sys.which is None:
+            result, status = square_root_status(sys, seqs, store)
+            if not (status == 2).any():
+                warn_of_square_root()
+    if (status == 2).any():
         Outcome.NOT_POSITIVE_DEFINITE.check()
     return result
+
+
+def warn_of_square_root() -> None:
+    """Say that the square-root form was used."""
+    warnings.warn(
+        "an observation is known from the others to within rounding, which the covariance form would lose digits by; the slower square-root form was "
+        "used (form='square_root' asks for it without this warning, form='covariance' keeps to the fast one)",
+        PrecisionWarning,
+        stacklevel=2,
+    )
 
 
 def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
@@ -68,7 +87,7 @@ def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
 def filter_status(
     sys: System, seqs: Sequences, store: bool, settle: bool = True, filtered: bool = True
 ) -> tuple[Filtering, np.ndarray]:
-    """As `run_filter`, but with the status of each sequence in place of an exception (2: degenerate).
+    """As `run_filter`, but in covariance form, with the status of each sequence in place of an exception (2: degenerate, 1: digits lost).
 
     Without `filtered` there are no moments given the present observation, and `cov_pred` holds no rows after the first of a steady state.
     """
@@ -117,6 +136,38 @@ def filter_status(
         steady_from,
     )
     return filtering, status
+
+
+def square_root_status(
+    sys: System, seqs: Sequences, store: bool, roots: np.ndarray | None = None
+) -> tuple[Filtering, np.ndarray]:
+    """As `filter_status`, in square-root form; fills roots (rows, n, n), factors of the predictions' covariances, if given.
+
+    Raises:
+        InputError: the system changes from row to row.
+    """
+    if sys.which is not None:
+        raise InputError("form='square_root' is for matrices that hold at every step; leave `form` out")
+    rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
+    kept = rows if store else 0
+    log_prob, status = np.empty(rows), np.zeros(count, np.int64)
+    mean_pred, cov_pred, mean_filt, cov_filt = (np.empty((kept, *shape)) for shape in ((n,), (n, n), (n,), (n, n)))
+    diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
+    W = square_root(sys.Pinf)
+    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
+    y, offset = without_offsets(sys, seqs.values, seqs.inputs)
+    offsets = seqs.offsets
+    kept_roots = np.empty((0, n, n)) if roots is None else roots
+
+    def work(_: int, first: int, last: int) -> None:
+        factored.filter_packed(
+            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
+            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status, kept_roots,
+        )  # fmt: skip
+
+    share(work, by_sequence(offsets), 100.0 * rows * n * n)
+    moments = (mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt)
+    return Filtering(log_prob, *moments, m, P, diffuse_next, reach, seqs.lengths.copy()), status
 
 
 def observation_moments(

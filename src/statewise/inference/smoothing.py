@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from statewise._core.errors import NumericalError
-from statewise.inference.filtering import Filtering, filter_status
+from statewise._core.errors import InputError, NumericalError
+from statewise.inference.filtering import Filtering, filter_status, square_root_status, warn_of_square_root
 from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
 from statewise.kernels import smoother, varying
+from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
 from statewise.sequences.sequences import Sequences
+
+_NO_VARIANCE = "smoothing failed: an observation has no variance given the others; add observation_noise, or give initial_mean and initial_cov"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Noise:
 class _Forward:
     """Predictions at δ̂ given δ, `response` (rows, n, d) to δ times a root of Δ, and the log-likelihood of each sequence.
 
-    `cov` is filled up to and including the first row of a steady state, step `steady_from` of its sequence.
+    `cov` is filled up to and including the first row of a steady state, step `steady_from` of its sequence. `lost`: an innovation variance has lost
+    more than half of its digits.
     """
 
     mean: np.ndarray
@@ -56,6 +60,7 @@ class _Forward:
     response: np.ndarray
     log_prob: np.ndarray
     steady_from: np.ndarray
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class _Backward:
     shocks: np.ndarray
     information: np.ndarray
     failed: bool
+    lost: bool
 
 
 def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | None:
@@ -84,15 +90,22 @@ def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | No
     if not sys.Pinf.any():
         return (
             None
-            if status.any()
-            else _Forward(past.mean_pred, past.cov_pred, np.empty((seqs.rows, sys.n, 0)), totals, past.steady_from)
+            if (status == 2).any()
+            else _Forward(
+                past.mean_pred,
+                past.cov_pred,
+                np.empty((seqs.rows, sys.n, 0)),
+                totals,
+                past.steady_from,
+                bool(status.any()),
+            )
         )
     W = square_root(sys.Pinf)
-    if status.any():
+    if (status == 2).any():
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
         known = replace(known, P0=known.P0 + (W * _natural_sizes(known, W)) @ W.T)
         past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
-        if status.any():
+        if (status == 2).any():
             return None
         totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
     return _with_diffuse(known, seqs, past, W, totals)
@@ -172,7 +185,19 @@ def _backward(
 
     share(work, bounds, 20.0 * rows * n * n)
     totals = [each.sum(axis=0) for each in sums]
-    return _Backward(mean, cov, lag_cov, r, N, totals, errors, shocks, information, bool(status.any()))
+    return _Backward(
+        mean,
+        cov,
+        lag_cov,
+        r,
+        N,
+        totals,
+        errors,
+        shocks,
+        information,
+        bool((status == 2).any()),
+        bool((status == 1).any()),
+    )
 
 
 def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | None:
@@ -233,8 +258,34 @@ def smooth(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         NumericalError: an innovation covariance is singular, or the data do not identify a diffuse start.
     """
-    back = _smoothed(sys, seqs, states=True)
+    if sys.form == "square_root":
+        return _smooth_square_root(sys, seqs)
+    past = _forward(sys, seqs)
+    back = None if past is None else _backward(sys, seqs, past, states=True)
+    lost = past is None or back is None or back.failed or past.lost or back.lost
+    if lost and sys.form == "auto" and sys.which is None and not sys.Pinf.any():
+        found = _smooth_square_root(sys, seqs)
+        warn_of_square_root()
+        return found
+    back = _checked(back)
     return back.mean, back.cov
+
+
+def _smooth_square_root(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    if sys.Pinf.any():
+        raise InputError(
+            "the square-root smoother needs a start that is not diffuse; pass `initial_mean` and `initial_cov`"
+        )
+    roots = np.empty((seqs.rows, sys.n, sys.n))
+    past, status = square_root_status(sys, seqs, True, roots)
+    if (status == 2).any():
+        raise NumericalError(_NO_VARIANCE)
+    y, _ = without_offsets(sys, seqs.values, seqs.inputs)
+    mean, cov = np.empty((seqs.rows, sys.n)), np.empty(roots.shape)
+    factored.smooth_packed(
+        0, len(seqs), y, seqs.offsets, sys.A, sys.C, sys.Q, sys.R, sys.S, past.mean_pred, roots, mean, cov
+    )
+    return mean, cov
 
 
 def smooth_with_lag_one(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -267,11 +318,12 @@ def _smoothed(
     sys: System, seqs: Sequences, *, states: bool = False, lags: bool = False, noise: bool = False
 ) -> _Backward:
     past = _forward(sys, seqs)
-    back = None if past is None else _backward(sys, seqs, past, states=states, lags=lags, noise=noise)
+    return _checked(None if past is None else _backward(sys, seqs, past, states=states, lags=lags, noise=noise))
+
+
+def _checked(back: _Backward | None) -> _Backward:
     if back is None or back.failed:
-        raise NumericalError(
-            "smoothing failed: an observation has no variance given the others; add observation_noise, or give initial_mean and initial_cov"
-        )
+        raise NumericalError(_NO_VARIANCE)
     return back
 
 

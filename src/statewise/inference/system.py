@@ -24,6 +24,8 @@ class System:
 
     With `which` (rows,) the system changes from row to row of some sequences: all parts but the start have one more axis in front, and row t has
     the parts at ``which[t]``, among them the A and Q that lead from t to t + 1 (see `statewise.inference.varying`).
+
+    `form` is how covariances are carried: 'covariance', 'square_root', or 'auto' for the first, and the second where that loses its digits.
     """
 
     A: np.ndarray
@@ -39,6 +41,7 @@ class System:
     P0: np.ndarray
     Pinf: np.ndarray
     which: np.ndarray | None = None
+    form: str = "auto"
 
     @property
     def n(self) -> int:

@@ -20,8 +20,8 @@ from statewise.inference.smoothing import Gradient, with_stationary_start
 from statewise.inference.system import System, stationary_start
 from statewise.sequences.sequences import Sequences
 
-_TERMS = 14  # of the Taylor series
-_SMALL = 0.125  # ‖F‖ Δ up to which they are exact to rounding
+_TERMS = 22  # of the Taylor series
+_SMALL = 1.0  # ‖F‖ Δ up to which they are exact to rounding
 _DIGITS = 12  # gaps that agree to these are one gap
 _CORE = {"A": 2, "C": 2, "Q": 2, "R": 2, "S": 2, "b": 1, "d": 1, "B": 2, "D": 2}
 
@@ -33,7 +33,7 @@ def changes(sys: System) -> bool:
 
 def stacked(sys: System, which: np.ndarray, count: int) -> System:
     """Every part with a leading axis of `count`, and `which` of them belongs to each row."""
-    parts = {}
+    parts: dict[str, Any] = {}
     for letter, axes in _CORE.items():
         part = getattr(sys, letter)
         shape = (count, *part.shape[part.ndim - axes :])
@@ -73,7 +73,7 @@ def gaps_of(seqs: Sequences, unit: str) -> tuple[np.ndarray, np.ndarray]:
     return gaps[first], which
 
 
-def discretised(sys: System, gaps: np.ndarray) -> dict[str, np.ndarray]:
+def discretised(sys: System, gaps: np.ndarray) -> dict[str, Any]:
     """A, Q (G, n, n), b (G, n) and B (G, n, u) of the continuous system F = sys.A, Q = sys.Q, b, B over each of the gaps (G,)."""
     A, J, Q = flow(np, sys.A, sys.Q, gaps)
     return {"A": A, "Q": Q, "b": J @ sys.b, "B": J @ sys.B}

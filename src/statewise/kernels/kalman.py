@@ -329,7 +329,7 @@ def filter_packed(
             cov_pred holds no rows after the first of a steady state that lasts to the end.
         diffuse_pred, diffuse_filt: (rows, p), (rows, n) out: whether an observation is predicted, and a state filtered, with infinite variance;
             False on entry.
-        statuses: (N,) out: 2 where an innovation variance was zero.
+        statuses: (N,) out: 2 where an innovation variance was zero, 1 where one had lost more than half of its digits.
         settle: whether a covariance that has settled is held constant (see `statewise.kernels.steady`).
         steady_rows: (N,) out: the step of each sequence from which the prediction's covariance is constant to the end; its length if none.
     """
@@ -403,20 +403,17 @@ def filter_packed(
                 copy(P, limit)
             if store:
                 _store(m, P, mean_pred, cov_pred, t)
-            log_prob[t], constant, degenerate = learn_known(
-                y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work
-            )
-            if degenerate:
-                status = 2
+            log_prob[t], constant, code = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work)
+            status = max(status, code)
             if filtered:
                 _store(m, P, mean_filt, cov_filt, t)
             _move(At, G, offset, t, ys, k, cross, m, moved)
-            on_path = on_path and not degenerate
+            on_path = on_path and code == 0
             if on_path:
                 steady_map(low, Cs, Ab, G, u, sd, maps[kept])
                 constants[kept] = constant
                 kept += 1
-            if here and not degenerate:
+            if here and code < 2:
                 steady_map(low, Cs, Ab, G, u, sd, M)
                 copy(P, limit_filt)
                 copy(u, limit_u)

@@ -14,7 +14,8 @@ import numpy as np
 from statewise.kernels._jit import jit
 
 LOG_2PI = math.log(2.0 * math.pi)
-DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of
+DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of: below, no digit is left;
+LOSS_TOLERANCE = 1e-8  # below, fewer than half are
 BLAS_SIZE = 8  # states, from which on a product by BLAS takes less time than plain loops
 DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not looked for
 
@@ -89,13 +90,14 @@ def _dot(x, z):
 
 @jit(fast=True, inline=True)
 def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
-    """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and whether an entry was degenerate.
+    """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and a code: 2 an entry was degenerate, 1 one
+    lost digits, 0 neither.
 
     Out: u (p, n), the scaled gain of each entry, z (p,), its scaled error, and sd (p,), √F; all zero for an entry that is degenerate.
     ut (n, p) and work (n, n) are room to work in; u is finite on entry.
     """
     n = m.shape[0]
-    squares, product, logs, degenerate = 0.0, 1.0, 0.0, False
+    squares, product, logs, code = 0.0, 1.0, 0.0, 0
     for a in range(n):
         size[a] = P[a, a]
     row_products(Cs, k, P, P, u)
@@ -116,11 +118,13 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             scale += weight * weight * size[a]
         F = D[i] + _dot(u[i], Cs[i])
         if not DEGENERATE_TOLERANCE * scale < F:
-            degenerate = True
+            code = 2
             z[i], sd[i] = 0.0, 0.0
             for a in range(n):
                 u[i, a] = 0.0
             continue
+        if LOSS_TOLERANCE * scale > F:
+            code = max(code, 1)
         inverse = 1.0 / math.sqrt(F)
         z_i = error * inverse
         z[i], sd[i] = z_i, F * inverse
@@ -134,9 +138,9 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             m[a] += u[i, a] * z_i
     _take_off(u, ut, k, P, work)
     constant = -0.5 * (k * LOG_2PI + logs + math.log(product))
-    if degenerate:
-        return -np.inf, -np.inf, True
-    return constant - 0.5 * squares, constant, False
+    if code == 2:
+        return -np.inf, -np.inf, 2
+    return constant - 0.5 * squares, constant, code
 
 
 @jit(fast=True, inline=True)

@@ -26,6 +26,8 @@ from statewise.kernels.steady import STRETCH, distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
 from statewise.kernels.step import copy
 
+LARGEST_TERM = 1e8  # of a state's P N: P − P N P is then the remainder of terms that many times larger, and half of its digits are left
+
 
 @jit
 def _invert(F, k, low, out):
@@ -197,13 +199,18 @@ def _before(C, L, seen, k, Finv, NL, Lt, N):
 
 @jit
 def _smooth_cov(P, N, NP, PNP, out, t):
-    """out[t] = P − P N P."""
+    """out[t] = P − P N P. Returns 1 if the terms of that cancel by more than half of their digits, else 0."""
     n = P.shape[0]
+    code = 0
+    for a in range(n):
+        if P[a, a] * N[a, a] > LARGEST_TERM:
+            code = 1
     multiply(N, P, NP)
     multiply(P, NP, PNP)
     for a in range(n):
         for b in range(n):
             out[t, a, b] = P[a, b] - 0.5 * (PNP[a, b] + PNP[b, a])
+    return code
 
 
 @jit
@@ -259,7 +266,8 @@ def backward_run(
     y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov,
     with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
 ):  # fmt: skip
-    """Rows stop − 1 down to start of a sequence that ends with the row `last`. Returns 0, or 2 if an innovation covariance is singular.
+    """Rows stop − 1 down to start of a sequence that ends with the row `last`. Returns 2 if an innovation covariance is singular, 1 if smoothed
+    covariances have lost digits, else 0.
 
     r, N, rs (d, n) and z_next (d, n), the r and the smoothed response of each direction of δ, are those of the row `stop` on entry, zero at the
     end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
@@ -276,7 +284,7 @@ def backward_run(
     settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
     known, moved, moved_before = False, np.inf, np.inf
     lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
-    t, P = stop - 1, cov_pred[min(stop - 1, steady)]
+    t, P, code = stop - 1, cov_pred[min(stop - 1, steady)], 0
     while t >= start:
         if known and t > lowest and (stop - 1 - t) % STRETCH == 0:
             moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
@@ -323,7 +331,7 @@ def backward_run(
         if with_states:
             for a in range(n):
                 mean[t, a] = x[a]
-            _smooth_cov(P, N, NLP, PNP, cov, t)
+            code = max(code, _smooth_cov(P, N, NLP, PNP, cov, t))
         for h in range(d):
             for a in range(n):
                 along[a] = response[t, a, h]
@@ -345,7 +353,7 @@ def backward_run(
                 rs[h, a] = before[a]
                 z_next[h, a] = x[a]
         t -= 1
-    return 0
+    return code
 
 
 @jit
@@ -394,7 +402,7 @@ def backward_packed(
         errors: (rows, p) out: e, 0 where missing on entry; its products with the inputs are the gradient in D.
         shocks: (rows, n) out: r; its products with the inputs are the gradient in B.
         information: (rows, n + p, n + p) out: the covariance of (r, e); zeros on entry, and only together with shocks.
-        status: (N,) out: 2 where an innovation covariance is singular.
+        status: (N,) out: 2 where an innovation covariance is singular, 1 where smoothed covariances have lost more than half of their digits.
     """
     d, n = response.shape[2], A.shape[0]
     for i in range(first, last):

@@ -63,12 +63,13 @@ def backward_runs(
         start, t = offsets[i], offsets[i + 1]
         final = t - 1
         rs, z_next = np.zeros((d, n)), np.zeros((d, n))
-        while t > start and status[i] == 0:
+        while t > start and status[i] < 2:
             low, g = _start_of_run(which, t, start), which[t - 1]
-            status[i] = backward_run(
+            code = backward_run(
                 y, low, t, final, t, As[g], Cs[g], Qs[g], Rs[g], Ss[g], mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
                 mean, cov, lag_cov, with_gradient, gA[g], gC[g], gQ[g], gR[g], gS[g], gb[g], errors, shocks, information,
             )  # fmt: skip
+            status[i] = max(status[i], code)
             t = low
 
 

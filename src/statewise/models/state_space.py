@@ -65,6 +65,9 @@ class StateSpace(LinearGaussian, Trainable):
         time: 'discrete', or 'continuous' for a transition that is the rate of change of x per unit of time, and a state_noise that is variance per
             unit of time. The gaps are those of the sequences' times, or 1 where they have none.
         time_unit: of dates, 'second', 'minute', 'hour', 'day' or 'week'; times that are numbers are taken as they are.
+        form: how the filter carries covariances. 'covariance' is the fast one; 'square_root' keeps its digits where some combination of
+            observations is known far better than others, and takes several times longer; 'auto' takes the second where the first would lose
+            more than half of its digits, with a `PrecisionWarning`.
 
     Raises:
         InputError: a shape does not match, a covariance is not positive semi-definite, or the start asked for does not exist.
@@ -94,6 +97,7 @@ class StateSpace(LinearGaussian, Trainable):
         "input_to_observation": checks.Optional(_MATRIX),
         "time": checks.Choice(("discrete", "continuous")),
         "time_unit": checks.Choice(tuple(TIME_UNITS)),
+        "form": checks.Choice(("auto", "covariance", "square_root")),
     }
 
     def __init__(
@@ -112,6 +116,7 @@ class StateSpace(LinearGaussian, Trainable):
         input_to_observation: Any = None,
         time: str = "discrete",
         time_unit: str = "day",
+        form: str = "auto",
     ) -> None:
         super().__init__(
             transition=transition,
@@ -128,6 +133,7 @@ class StateSpace(LinearGaussian, Trainable):
             input_to_observation=input_to_observation,
             time=time,
             time_unit=time_unit,
+            form=form,
         )
         self._system = self._build_system()
         self._parameters = {name: value for name, value in self._options.items() if isinstance(value, np.ndarray)}

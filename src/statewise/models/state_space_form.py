@@ -72,7 +72,7 @@ def checked_system(given: dict[str, Any], at: Clock) -> System:
     S = _or_zeros("noise_cross", given, (n, p))
     b, d = _or_zeros("state_intercept", given, (n,)), _or_zeros("observation_intercept", given, (p,))
     B, D = _input_weights(given, n, p)
-    sys = System(A, C, Q, R, S, b, d, B, D, np.zeros(n), np.zeros((n, n)), np.zeros((n, n)))
+    sys = System(A, C, Q, R, S, b, d, B, D, np.zeros(n), np.zeros((n, n)), np.zeros((n, n)), form=given["form"])
     if S.any():
         _check_joint(Q, R, S)
     return _with_start(sys, given, at)
