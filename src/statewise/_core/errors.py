@@ -9,9 +9,8 @@
     ├── UnsupportedError (TypeError)        this model cannot do that, and the message says which one can
     ├── NumericalError (ArithmeticError)    an `Outcome` that the caller chose to raise
     ├── ModelFileError (OSError)            a saved model is truncated, altered or from a newer format
-    └── MissingDependencyError (ImportError)    an optional package is absent: the message says how to install it
-
-    PrecisionWarning (UserWarning)          rounding would have cost digits, and a slower form was used: the message says which
+    ├── MissingDependencyError (ImportError)    an optional package is absent: the message says how to install it
+    └── PrecisionWarning (UserWarning)      a warning: rounding would have cost digits, and a slower form was used
 """
 
 from __future__ import annotations
@@ -49,5 +48,5 @@ class MissingDependencyError(StatewiseError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
-class PrecisionWarning(UserWarning):
+class PrecisionWarning(StatewiseError, UserWarning):
     """Rounding would have cost digits, so that a slower form was used; the message says which, and how to ask for it."""

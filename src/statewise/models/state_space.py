@@ -15,6 +15,7 @@ from statewise.fitting.em import EMResult
 from statewise.fitting.linear_gaussian_em import fit_em, refuse_indefinite
 from statewise.fitting.linear_gaussian_mle import Problem, fit_mle
 from statewise.inference import filtering
+from statewise.inference.subspace import subspace_system
 from statewise.inference.system import System
 from statewise.inference.varying import Clock, Continuous, Steps, discretised
 from statewise.models.base import Trainable
@@ -23,6 +24,7 @@ from statewise.models.state_space_form import TIME_UNITS, checked_system, clock,
 from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
 from statewise.results.marginals import GaussianMarginals
+from statewise.sequences.build import as_sequences
 from statewise.sequences.sequences import Sequences
 
 _MATRIX, _VECTOR = checks.Array(2, in_time=True), checks.Array(1, in_time=True)
@@ -57,7 +59,8 @@ class StateSpace(LinearGaussian, Trainable):
         noise_cross: S = Cov(w[t], v[t]), (n, p); zero unless given.
         initial_mean, initial_cov: mean (n,) and covariance (n, n) of x[1] before y[1] is seen.
         initial: 'known' (the two above), 'stationary' (the law that the transition leaves unchanged), or 'diffuse' (no knowledge at all,
-            treated exactly; `initial_mean` is then only where `sample` starts), or 'estimated' (`fit` estimates the two above, beginning
+            treated exactly, of the states that have no variance in `initial_cov`, if that is given; their `initial_mean` is only where
+            `sample` starts), or 'estimated' (`fit` estimates the two above, beginning
             with what is given, or else with the stationary law). Default: known if `initial_mean` is given, else stationary,
             else, where there is a unit root, diffuse.
         state_intercept, observation_intercept: b (n,), d (p,).
@@ -182,6 +185,58 @@ class StateSpace(LinearGaussian, Trainable):
             A, rng.standard_normal((p, n)), root @ root.T + 0.1 * np.eye(n), np.diag(rng.uniform(0.2, 1.0, p)),
             initial="estimated",
         )  # fmt: skip
+
+    @classmethod
+    def subspace(cls, data: Any, states: int, lags: int | None = None, noise_cross: bool = True) -> StateSpace:
+        """A model estimated by canonical correlations of the past with the future: no search, and so a start for `fit`.
+
+        Its start is the stationary law and its matrices are in the data's units. Missing entries are allowed.
+
+        Args:
+            data: sequences without inputs, pooled.
+            states: n, from 1 to lags times the columns.
+            lags: steps of past and of future; by default 10, or what the data's length allows.
+            noise_cross: whether to keep Cov(w, v), which `fit` needs method='mle' for; without it the model begins a little further from
+                the maximum.
+
+        Raises:
+            InputError: too many states, or a series too short for them.
+
+        Source: Larimore, IEEE Conference on Decision and Control (1990); see `statewise.inference.subspace`.
+
+        Example:
+            >>> model = sw.StateSpace.subspace(sw.datasets.load("sunspots"), states=2)
+            >>> model.fit(sw.datasets.load("sunspots"), method="mle").fit_result.outcome.ok
+            True
+        """
+        seqs = as_sequences(data)
+        if seqs.inputs is not None:
+            raise InputError(
+                "the sequences have inputs, which a subspace start has no place for; pass sequences without them"
+            )
+        states = checks.Integer(1).check("states", states)
+        longest = int(seqs.lengths.max()) // 3
+        lags = checks.Integer(1).check(
+            "lags", max(1, min(max(10, -(-states // seqs.dim)), longest)) if lags is None else lags
+        )
+        if states > lags * seqs.dim or 2 * lags >= seqs.lengths.max():
+            raise InputError(
+                f"`states` is {states} with {lags} lags of {seqs.dim} columns and {seqs.lengths.max()} steps; pass states of at "
+                "most lags times columns, and lags of less than half of the steps"
+            )
+        sys = subspace_system(seqs, states, lags)
+        S = sys.S if noise_cross else None
+        model = cls(
+            sys.A,
+            sys.C,
+            sys.Q,
+            sys.R,
+            S,
+            initial="stationary" if noise_cross else "estimated",
+            observation_intercept=sys.d,
+        )
+        model._learn_schema(seqs)
+        return model
 
     def fit(self, data: Any, method: str = "em", fix: Any = (), max_iter: int | None = None, tol: float = 1e-6) -> Self:
         """Maximum likelihood from the present matrices, in place, pooled over all sequences.
