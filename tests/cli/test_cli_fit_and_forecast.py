@@ -42,6 +42,15 @@ def test_fit_as_json(cli):
     assert found["folder"] == "runs/nile-structural"
 
 
+def test_orders_are_written_with_commas(cli):
+    ran = cli(
+        "fit", "airline", "--model", "arima", "--option", "order=0,1,1", "--option", "seasonal_order=[0,1,1]", "--json"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["options"] == {"order": [0, 1, 1], "seasonal_order": [0, 1, 1], "period": None, "trend": None}
+    assert ran.json["folder"] == "runs/airline-arima"
+
+
 def test_fit_options_reach_the_fit(cli):
     ran = cli("fit", "nile", "--model", "varma", "--option", "q=1", "--option", "max_iter=1", "--json")
     assert ran.json["fit"]["outcome"] == "MAX_ITER"

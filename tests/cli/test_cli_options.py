@@ -53,6 +53,8 @@ def test_a_bad_level_is_refused(text):
         ("seasonal=null", ("seasonal", None)),
         ("name=a=b", ("name", "a=b")),
         ("order=[1, 2]", ("order", [1, 2])),
+        ("order=0,1,1", ("order", [0, 1, 1])),
+        ("name=a,b", ("name", "a,b")),
     ],
 )
 def test_an_option_is_a_name_and_a_value(text, wanted):

@@ -177,9 +177,8 @@ def test_scale_equivariance(case: Case) -> None:
     model = case.make().fit(scaled, **case.fit_options)
     observed = scaled.lengths.sum()
     gap = (model.log_prob(scaled).sum() - fitted(case.name).log_prob(seqs).sum()) / observed
-    diffuse = {"naive": 2, "local-level": 2, "structural-2": 4, "seasonal-naive": 8, "trend-season": 10}.get(
-        case.name, 0
-    )
+    diffuse = {"naive": 2, "local-level": 2, "structural-2": 4, "seasonal-naive": 8, "trend-season": 10, "damped-trend": 2,
+               "trigonometric": 8, "cycle": 2, "arima": 2, "seasonal-arima": 10}.get(case.name, 0)  # fmt: skip
     expected = -np.log(factor) * (case.dim - diffuse / observed)
     assert gap == pytest.approx(expected, abs=case.scale_tolerance)
 

@@ -258,6 +258,8 @@ def test_names_travel_along(tmp_path):
 @pytest.mark.parametrize("make", [
     lambda y: sw.Structural(trend=True).fit(y),
     lambda y: sw.Structural(level=False, seasonal=4).fit(y),
+    lambda y: sw.Structural(trend="damped", cycle=(4.0, 15.0)).fit(y),
+    lambda y: sw.ARIMA((1, 1, 1), (0, 1, 0), period=4).fit(y),
     lambda y: sw.Naive(season=3).fit(y),
 ])  # fmt: skip
 def test_diffuse_models_become_state_space_models(make, tmp_path):

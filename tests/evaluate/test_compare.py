@@ -237,6 +237,8 @@ def test_candidates_cover_the_families() -> None:
     assert [m.name for m in candidates(sw.Sequences.from_arrays([ar1()]), names=["structural"], season=4)] == [
         "Structural(level, trend, season 4)"
     ]
+    for season, name in ((12, "ARIMA((0, 1, 1), (0, 1, 1), period=12)"), (None, "ARIMA((1, 1, 1))")):
+        assert [m.name for m in candidates(sw.Sequences.from_arrays([ar1()]), names=["arima"], season=season)] == [name]
     with pytest.raises(sw.InputError, match="did you mean 'varma'"):
         candidates(sw.Sequences.from_arrays([ar1()]), names=["varna"])
 

@@ -11,7 +11,7 @@ from tests.inference import problems
 from tests.reference import kalman as ref
 
 import statewise as sw
-from statewise.inference import filtering, smoothing, varying
+from statewise.inference import filtering, simulation, smoothing, varying
 from statewise.inference.system import system as make_system
 from statewise.sequences.sequences import Sequences
 
@@ -308,3 +308,12 @@ def test_dates_count_in_the_unit_asked_for():
     )
     np.testing.assert_allclose(by_day.log_prob(seqs), by_week.log_prob(seqs), rtol=1e-12)
     assert by_day.forecast(seqs, steps=2).mean.shape == (1, 2, 1)
+
+
+def test_drawn_states_have_the_smoothed_moments_of_a_system_that_changes():
+    sys, seqs = changing(6, lengths=(5, 4))
+    draws = simulation.simulate_states(sys, seqs, 4000, np.random.default_rng(0))
+    mean, cov = smoothing.smooth(sys, seqs)
+    sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
+    assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 4.5 / np.sqrt(4000)
+    assert np.abs(draws.var(axis=0) / sd**2 - 1.0).max() < 4.5 * np.sqrt(2.0 / 4000)

@@ -39,6 +39,8 @@ MAKERS = {
     "varma": lambda: sw.VARMA(p=1, q=1).fit(data(), restarts=0),
     "varma with inputs": lambda: sw.VARMA(p=1, trend="n").fit(with_inputs()),
     "structural": lambda: sw.Structural(trend=True, seasonal=True).fit(data()),
+    "cycle": lambda: sw.Structural(trend="damped", cycle=(4.0, 20.0), fixed=("level",)).fit(data()),
+    "arima": lambda: sw.ARIMA((0, 1, 1), (0, 1, 1), trend="c").fit(data()),
     "state-space": system,
     "diffuse": lambda: sw.StateSpace([[1.0]], [[1.0]], [[1.0]], [[2.0]], state_intercept=[0.1]),
     "exact rnn": lambda: sw.convert(system(), to="rnn"),

@@ -1,4 +1,4 @@
-"""`Structural`: level, trend and season with their own variances.
+"""`Structural`: level, trend, season and cycle with their own variances.
 
 Oracles: the dense diffuse likelihood; published variances of the Nile; statsmodels 0.15's UnobservedComponents at given parameters and at
 its own maximum; the Jacobian of a change of units; recovery of what was simulated.
@@ -16,7 +16,7 @@ import statewise as sw
 from statewise._core.errors import InputError, NotFittedError
 from statewise._core.outcome import Outcome
 from statewise.inference.filtering import run_filter
-from statewise.inference.structural import component_names, structural_system
+from statewise.inference.structural import Form, structural_system
 
 KINDS = {
     "llevel": {"level": True},
@@ -48,9 +48,10 @@ def dense(model: sw.Structural) -> dict[str, np.ndarray]:
 
 
 def test_components_are_listed_in_order():
-    assert component_names(True, False, None) == ["level", "irregular"]
-    assert component_names(False, True, 4) == ["level", "trend", "seasonal", "irregular"]
-    assert component_names(False, False, 7) == ["seasonal", "irregular"]
+    assert Form().disturbances == ["level", "irregular"]
+    assert Form(trend="free", seasonal=4).disturbances == ["level", "trend", "seasonal", "irregular"]
+    assert Form(level=False, seasonal=7, cycle="free").disturbances == ["seasonal", "cycle", "irregular"]
+    assert Form(trend="damped", cycle="damped").dynamics == ["trend_damping", "cycle_damping", "cycle_period"]
 
 
 def test_the_transition_is_the_recursion():
@@ -59,7 +60,7 @@ def test_the_transition_is_the_recursion():
         name: np.array([value])
         for name, value in zip(("level", "trend", "seasonal", "irregular"), range(1, 5), strict=True)
     }
-    sys = structural_system(variances, np.zeros(1), np.zeros((1, 0)), None, trend=True, seasonal=3)
+    sys = structural_system(Form(trend="free", seasonal=3), variances, {}, np.zeros(1), np.zeros((1, 0)))
     np.testing.assert_array_equal(sys.A, [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, -1, -1], [0, 0, 1, 0]])
     np.testing.assert_array_equal(sys.C, [[1, 0, 1, 0]])
     np.testing.assert_array_equal(np.diag(sys.Q), [1, 2, 3, 0])
@@ -73,7 +74,7 @@ def test_the_transition_is_the_recursion():
 
 def test_columns_are_blocks():
     variances = {"level": np.array([1.0, 2.0]), "irregular": np.array([3.0, 4.0])}
-    sys = structural_system(variances, np.zeros(2), np.zeros((2, 0)), None, trend=False, seasonal=None)
+    sys = structural_system(Form(), variances, {}, np.zeros(2), np.zeros((2, 0)))
     np.testing.assert_array_equal(sys.Q, np.diag([1.0, 2.0]))
     np.testing.assert_array_equal(sys.C, np.eye(2))
 
@@ -138,7 +139,7 @@ def test_a_free_variance_never_fits_worse_than_none():
     """The slope's variance at zero is one of the points that the search could have chosen. (Models with other states are not comparable.)"""
     model = fitted("all")
     fixed = model.variances | {"trend": np.zeros(1)}
-    sys = structural_system(fixed, np.zeros(1), np.zeros((1, 0)), None, trend=True, seasonal=4)
+    sys = structural_system(Form(trend="free", seasonal=4), fixed, {}, np.zeros(1), np.zeros((1, 0)))
     without = run_filter(sys, sw.Sequences.from_arrays([quarters()]), store=False).log_prob.sum()
     assert model.fit_result.log_prob >= without - 1e-6
 
@@ -211,7 +212,7 @@ def test_without_a_level_there_is_a_mean():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"level": False}, "`level`, `trend` and `seasonal` are all off"),
+    ({"level": False}, "`level`, `trend`, `seasonal` and `cycle` are all off"),
     ({"seasonal": 1}, "`seasonal` is 1"),
     ({"seasonal": "twelve"}, "`seasonal` is 'twelve'"),
     ({"level": 1}, "`level` is 1"),
@@ -222,10 +223,10 @@ def test_wrong_options_are_refused(options, message):
 
 
 @pytest.mark.parametrize(("data", "options", "message"), [
-    ([1.0, 2.0, 3.0], {}, "column 'y' has at most 3 observed entries in a sequence, too few for 2 states and 2 variances"),
+    ([1.0, 2.0, 3.0], {}, "column 'y' has at most 3 observed entries in a sequence, too few for 1 state and 2 variances"),
     ([[1.0, np.nan], [2.0, np.nan], [4.0, np.nan], [3.0, 1.0], [2.0, 5.0], [1.0, 1.0]], {}, "column 'y2' has at most 3"),
     (np.ones(30), {}, "column 'y' does not vary"),
-    (np.arange(15.0) % 4, {"seasonal": 12}, "too few for 13 states"),
+    (np.arange(15.0) % 4, {"seasonal": 12}, "too few for 12 states"),
     ([np.array([1.0, 2.0])] * 20, {"trend": True}, "at most 2 observed entries in a sequence, too few for 2 states"),
 ])  # fmt: skip
 def test_data_that_cannot_be_fitted_are_refused(data, options, message):
@@ -318,7 +319,7 @@ def test_smoothing_with_an_irregular_variance_of_exactly_zero():
     """Oracle: generalised least squares. A first observation without variance given the state must not stop it."""
     model = sw.Structural(seasonal=4).fit(quarters())
     variances = model.variances | {"irregular": np.zeros(1)}
-    sys = structural_system(variances, np.zeros(1), np.zeros((1, 0)), None, trend=False, seasonal=4)
+    sys = structural_system(Form(seasonal=4), variances, {}, np.zeros(1), np.zeros((1, 0)))
     state_space = sw.StateSpace.from_system(sys)
     y = quarters()[:20, None].copy()
     y[[6, 13]] = np.nan
@@ -401,13 +402,16 @@ def test_summary_and_names():
     assert repr(sw.Structural(trend=True, seasonal=12)) == "Structural(level, trend, season 12)"
     assert repr(sw.Structural(seasonal=True)) == "Structural(level, season)"
     text = fitted("llevel").summary()
-    for part in ("Structural(level)", "log-likelihood", "variance:level", "AIC / BIC"):
+    for part in ("Structural(level)", "log-likelihood", "variance of level", "AIC / BIC"):
         assert part in text
 
 
 def test_options_can_be_read_changed_and_cloned():
     model = fitted("season")
-    assert model.get_params() == {"level": True, "trend": False, "seasonal": 4}
+    assert model.get_params() == {
+        "level": True, "trend": False, "seasonal": 4, "seasonal_form": "dummy", "harmonics": None, "cycle": False, "damped_cycle": True,
+        "fixed": (),
+    }  # fmt: skip
     copy = model.clone()
     assert not copy.is_fitted
     assert not copy.set_params(seasonal=None).get_params()["seasonal"]

@@ -30,7 +30,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Candidates: varma, structural, hmm, gru, lstm, rnn; those that suit the data unless given.",
+            help="Candidates: varma, structural, arima, hmm, gru, lstm, rnn; those that suit the data unless given.",
         ),
     ] = None,
     level: options.Level = "80,95",

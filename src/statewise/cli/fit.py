@@ -22,7 +22,7 @@ _WORDS = {"True": True, "False": False, "None": None}
 
 def fit(
     source: options.Source,
-    model: Annotated[str, typer.Option(metavar="KIND", help="varma, structural, hmm, rnn, gru, lstm, naive, …")],
+    model: Annotated[str, typer.Option(metavar="KIND", help="varma, structural, arima, hmm, rnn, gru, lstm, naive, …")],
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="An option of the model or of its fit, such as p=2; repeat for more."),
@@ -105,13 +105,15 @@ def build(kind: str, given: list[str]) -> tuple[Density, dict[str, Any]]:
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """``p=2`` as ("p", 2): the value is JSON, or True, False, None, or else the text itself."""
+    """``p=2`` as ("p", 2): the value is JSON, JSON values with commas between them, or True, False, None, or else the text itself."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise InputError(f"--option is {text!r}; write it as NAME=VALUE, such as p=2")
     if value in _WORDS:
         return name.strip(), _WORDS[value]
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
+    for candidate in (value, f"[{value}]" if "," in value else value):
+        try:
+            return name.strip(), json.loads(candidate)
+        except ValueError:
+            continue
+    return name.strip(), value

@@ -98,7 +98,7 @@ def run_compare(
         title: a short name of the data, for the report.
         folder: where the run goes; default ``runs/<title>``. If it is taken, the next of <folder>-2, <folder>-3, … is.
         overwrite: replace the run that is there instead.
-        models: names of candidates ('varma', 'structural', 'hmm', 'gru', 'lstm', 'rnn'); default those that suit.
+        models: names of candidates ('varma', 'structural', 'arima', 'hmm', 'gru', 'lstm', 'rnn'); default those that suit.
         season: steps in a season; default the sequences' own.
         horizon: steps ahead in each window, and in the forecast that is written.
         windows: origins of the backtest.

@@ -40,6 +40,7 @@ class Bridge:
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
 _HERE = "statewise.conversion"
 BRIDGES = (
+    Bridge("arima", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("naive", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("structural", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("varma", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),

@@ -10,7 +10,7 @@ from statewise._core import checks
 from statewise.models.base import Density
 from statewise.sequences.sequences import Sequences
 
-NAMES = ("varma", "structural", "hmm", "gru", "lstm", "rnn")
+NAMES = ("varma", "structural", "arima", "hmm", "gru", "lstm", "rnn")
 DEFAULT = ("varma", "structural", "hmm", "gru")
 _MAX_ORDER = 12
 _MOST_COLUMNS = (
@@ -25,7 +25,7 @@ def candidates(past: Sequences, season: int | None = None, names: Sequence[str] 
         past: the sequences *before the first origin* of the backtest: orders are chosen from them, so later steps must not be there.
         season: steps in a season; default the sequences' own.
         names: any of 'varma' (an autoregression whose order AIC chooses and, up to six columns, VARMA(2, 1)),
-            'structural', 'hmm', 'gru', 'lstm', 'rnn'.
+            'structural', 'arima' (the airline model (0, 1, 1)(0, 1, 1) with a season, and else (1, 1, 1)), 'hmm', 'gru', 'lstm', 'rnn'.
     """
     rule = checks.Choice(NAMES)
     chosen = [rule.check("models", name) for name in (DEFAULT if names is None else names)]
@@ -43,6 +43,11 @@ def _models(name: str, past: Sequences, season: int | None) -> list[Density]:
         from statewise.models.structural import Structural
 
         return [Structural(trend=True, seasonal=season if season is not None and season >= 2 else None)]
+    if name == "arima":
+        from statewise.models.arima import ARIMA
+
+        seasonal = season is not None and season >= 2
+        return [ARIMA((0, 1, 1), (0, 1, 1), period=season)] if seasonal else [ARIMA((1, 1, 1))]
     if name == "hmm":
         from statewise.models.hmm import HMM
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +29,19 @@ def simulate_states(sys: System, seqs: Sequences, count: int, rng: np.random.Gen
     Raises:
         NumericalError: as `smoothing.smooth`.
     """
-    centred = {name: np.zeros_like(getattr(sys, name)) for name in ("m0", "b", "d", "B", "D")}
-    drawn = [simulate(replace(sys, **centred), int(length), count, rng) for length in seqs.lengths]
+    centred: dict[str, Any] = {name: np.zeros_like(getattr(sys, name)) for name in ("m0", "b", "d", "B", "D")}
+    whole = replace(sys, **centred)
+    bounds = [slice(int(start), int(stop)) for start, stop in pairwise(seqs.offsets)]
+    drawn = [simulate(_of_rows(whole, rows), rows.stop - rows.start, count, rng) for rows in bounds]
     x, y = (np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))
     lengths = np.tile(seqs.lengths, count)
     inputs = None if seqs.inputs is None else np.tile(seqs.inputs, (count, 1))
     differences = Sequences((seqs.values - y).reshape(count * seqs.rows, sys.p), lengths, inputs=inputs)
-    mean, _ = smooth(sys, differences)
+    every = sys if sys.which is None else replace(sys, which=np.tile(sys.which, count))
+    mean, _ = smooth(every, differences)
     return x + mean.reshape(x.shape)
+
+
+def _of_rows(sys: System, rows: slice) -> System:
+    """The system of some rows, of one that may change from row to row."""
+    return sys if sys.which is None else replace(sys, which=sys.which[rows])

@@ -27,7 +27,7 @@ TREND, RHO, PERIOD = "trend_damping", "cycle_damping", "cycle_period"
 
 @dataclass(frozen=True)
 class Form:
-    """The components of a column: `trend` and `cycle` are '', 'free' or 'damped'; `harmonics` is 0 for a season in dummy form."""
+    """The components of a column: `trend` (only with a level) and `cycle` are '', 'free' or 'damped'; `harmonics` is 0 for a season in dummy form."""
 
     level: bool = True
     trend: str = ""
@@ -62,7 +62,12 @@ class Form:
     def names(self) -> list[str]:
         """For each state, the component that it is of."""
         season = self.states - bool(self.level) - bool(self.trend) - 2 * bool(self.cycle)
-        return ["level"] * self.level + ["trend"] * bool(self.trend) + ["seasonal"] * season + ["cycle"] * 2 * bool(self.cycle)
+        return (
+            ["level"] * self.level
+            + ["trend"] * bool(self.trend)
+            + ["seasonal"] * season
+            + ["cycle"] * 2 * bool(self.cycle)
+        )
 
     @property
     def driven(self) -> np.ndarray:
@@ -119,7 +124,9 @@ def structural_system(
     C = np.kron(np.eye(p), _loading(form)[None])
     m0 = np.zeros(len(q)) if start is None else start
     Pinf = np.diag(np.tile((~proper).astype(float), p))
-    return system(A, C, np.diag(q), np.diag(variances["irregular"]), m0, np.diag(spread.ravel()), Pinf=Pinf, d=mean, D=weights)
+    return system(
+        A, C, np.diag(q), np.diag(variances["irregular"]), m0, np.diag(spread.ravel()), Pinf=Pinf, d=mean, D=weights
+    )
 
 
 def structural_gradient(
@@ -146,12 +153,16 @@ def structural_gradient(
         rho, angle = dynamics.get(RHO, 1.0), 2.0 * np.pi / dynamics[PERIOD]
         if form.cycle == "damped":
             by_dynamics[RHO] += float((block * _rotation(angle)).sum())
-        turned = float((block * _rotation(angle + 0.5 * np.pi)).sum())  # d/dλ of a rotation is the rotation a quarter turn on
+        turned = float(
+            (block * _rotation(angle + 0.5 * np.pi)).sum()
+        )  # d/dλ of a rotation is the rotation a quarter turn on
         by_dynamics[PERIOD] = -rho * turned * angle / dynamics[PERIOD]
     return by_variance, by_dynamics
 
 
-def component_moments(form: Form, columns: int, mean: np.ndarray, cov: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def component_moments(
+    form: Form, columns: int, mean: np.ndarray, cov: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Means and variances (rows, p) of each component, and of 'signal', their sum in y, from those of the state."""
     n = form.states
     found = {}
@@ -170,12 +181,10 @@ def _loading(form: Form) -> np.ndarray:
 
 def _transition(form: Form, dynamics: Mapping[str, float]) -> np.ndarray:
     blocks: list[Any] = []
-    if form.level or form.trend:
-        local = np.eye(bool(form.level) + bool(form.trend))
-        if form.trend:
-            local[-1, -1] = dynamics.get(TREND, 1.0)
-            local[0, -1] = 1.0 if form.level else local[0, -1]
-        blocks.append(local)
+    if form.trend:
+        blocks.append(np.array([[1.0, 1.0], [0.0, dynamics.get(TREND, 1.0)]]))
+    elif form.level:
+        blocks.append(np.eye(1))
     if form.seasonal and form.harmonics:
         blocks.append(_frequencies(form)[0])
     elif form.seasonal:

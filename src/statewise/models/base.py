@@ -30,6 +30,9 @@ class Model(abc.ABC):
 
     kind: ClassVar[str]
     options: ClassVar[Mapping[str, checks.Option]]
+    _unlisted: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # arrays among the parameters that are none: `summary` leaves them out
 
     def __init__(self, **given: Any) -> None:
         self._options: dict[str, Any] = checks.options(self.options, given)

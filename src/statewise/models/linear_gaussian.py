@@ -10,7 +10,7 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.seed import generator
-from statewise.inference import filtering, smoothing, steady
+from statewise.inference import filtering, simulation, smoothing, steady
 from statewise.inference.system import System
 from statewise.models.base import Density, HasGaussianStates
 from statewise.models.stream import Stream
@@ -89,6 +89,21 @@ class LinearGaussian(Density, HasGaussianStates):
         seqs = self._receive(data)
         mean, cov = smoothing.smooth(self._system_for(seqs), seqs)
         return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times)
+
+    def sample_states(self, data: Any, count: int = 1, seed: int | None = None) -> np.ndarray:
+        """(count, rows, n) draws of all the states of each sequence, jointly, given all of its observations.
+
+        Their mean and covariance are those of `smooth`; unlike it, a draw is a whole path, for anything that depends on several steps at once.
+        Rows are packed as in `Sequences`. Source: Durbin & Koopman, Biometrika 89 (2002).
+
+        Args:
+            data: sequences; missing entries are allowed.
+            count: draws, at least 1.
+            seed: of the draws.
+        """
+        seqs = self._receive(data)
+        count = checks.Integer(1).check("count", count)
+        return simulation.simulate_states(self._system_for(seqs), seqs, count, generator(seed))
 
     def forecast(
         self, data: Any, steps: int = 12, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0

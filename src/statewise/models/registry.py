@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from statewise.models.base import Model
 
 MODELS: dict[str, str] = {
+    "arima": "statewise.models.arima:ARIMA",
     "hmm": "statewise.models.hmm:HMM",
     "linear-rnn": "statewise.models.linear_rnn:LinearRNN",
     "naive": "statewise.models.naive:Naive",

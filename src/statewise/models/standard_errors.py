@@ -4,15 +4,73 @@ from __future__ import annotations
 
 import abc
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from statewise._core.errors import NotFittedError
+from statewise.fitting.information import STEP, delta_method, observed_information
+from statewise.fitting.mle import Objective
 from statewise.models.base import Model
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
 
 MOST_KEPT = 64  # parameters up to which `summary` shows, and a file keeps, the table
+
+
+@dataclass(frozen=True)
+class Part:
+    """A likelihood with parameters of its own: of one column of a model whose columns are independent.
+
+    Attributes:
+        names: (k,) of the parameters in the data's units.
+        objective: log-likelihood and gradient at a point.
+        point: (m,) the maximum.
+        inside: (m,) which entries of the point are not at a bound.
+        natural: the parameters (k,) in the data's units at a point.
+        known: (k,) which of them have a standard error: those that are not at a bound.
+    """
+
+    names: Sequence[str]
+    objective: Objective
+    point: np.ndarray
+    inside: np.ndarray
+    natural: Callable[[np.ndarray], np.ndarray]
+    known: np.ndarray
+
+
+def estimates_of(parts: Sequence[Part], notes: Sequence[str] = ()) -> Estimates:
+    """Estimates of independent parts; parameters at a bound are held there, and have no standard error."""
+    names = tuple(name for part in parts for name in part.names)
+    found = [_covariance_of(part) for part in parts]
+    condition = max((condition for _, condition in found), default=1.0)
+    if not np.isfinite(condition):
+        notes = (*notes, "the information matrix is not positive definite")
+    bound = [name for part in parts for name, known in zip(part.names, part.known, strict=True) if not known]
+    if bound:
+        notes = (*notes, f"at the bound of what is allowed, so without a standard error: {', '.join(bound)}")
+    covariance = np.asarray(block_diag(*[block for block, _ in found]))
+    estimate = np.concatenate([part.natural(part.point) for part in parts])
+    return Estimates(names, estimate, covariance, condition, STEP, tuple(notes))
+
+
+def _covariance_of(part: Part) -> tuple[np.ndarray, float]:
+    def whole(free: np.ndarray) -> np.ndarray:
+        point = part.point.copy()
+        point[part.inside] = free
+        return point
+
+    def objective(free: np.ndarray) -> tuple[float, np.ndarray] | None:
+        found = part.objective(whole(free))
+        return None if found is None else (found[0], found[1][part.inside])
+
+    free = part.point[part.inside]
+    information = observed_information(objective, free)
+    covariance = delta_method(lambda x: part.natural(whole(x)), free, information.covariance)
+    covariance[~part.known], covariance[:, ~part.known] = np.nan, np.nan
+    return covariance, information.condition
 
 
 class HasStandardErrors(Model, abc.ABC):

@@ -125,7 +125,8 @@ def _with_start(sys: System, given: dict[str, Any], at: Clock) -> System:
                 "`initial` is 'estimated' but `transition` has no stationary law to begin with; pass `initial_mean` and `initial_cov`"
             )
     m0 = np.zeros(n) if mean is None else checks.array("initial_mean", mean, (n,))
-    return replace(sys, m0=m0, Pinf=np.eye(n))
+    P0 = np.zeros((n, n)) if cov is None else checks.covariance("initial_cov", cov, n)
+    return replace(sys, m0=m0, P0=P0, Pinf=np.diag((P0.diagonal() == 0).astype(float)))
 
 
 def _why_none(sys: System, at: Clock) -> str:

@@ -38,12 +38,12 @@ def summary(model: Model) -> str:
                 f"  gradient        {fit.details['gradient_norm']:.1e} at most, per step of the standardised data"
             )
         lines += [f"  note            {note}" for note in fit.notes]
-    if model.is_fitted:
+    table = model._coefficients() if isinstance(model, HasStandardErrors) and fit is not None else None
+    if model.is_fitted and not (table and model._unlisted):  # the table has them all
         for name, array in model.parameters.items():
-            lines += _parameter_lines(name, np.asarray(array))
-    if isinstance(model, HasStandardErrors) and fit is not None:
-        lines += _coefficient_lines(model._coefficients())
-    return "\n".join(lines)
+            if name not in model._unlisted:
+                lines += _parameter_lines(name, np.asarray(array))
+    return "\n".join(lines + _coefficient_lines(table))
 
 
 def _coefficient_lines(kept: dict[str, Any] | None) -> list[str]:
