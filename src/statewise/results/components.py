@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Components(Result):
     """Each component of each column, given the whole sequence: y = level + seasonal + cycle + regression + irregular.
 
@@ -36,6 +36,9 @@ class Components(Result):
     lengths: np.ndarray
     ids: tuple[Hashable, ...]
     times: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Components({', '.join(self.names)}; {len(self.mean)} rows, {len(self.columns)} columns)"
 
     def __getitem__(self, name: str) -> np.ndarray:
         """(rows, p) the mean of one component."""
