@@ -48,5 +48,5 @@ class MissingDependencyError(StatewiseError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
-class PrecisionWarning(StatewiseError, UserWarning):  # noqa: N818  (a warning, not an error)
+class PrecisionWarning(StatewiseError, UserWarning):  # noqa: N818  # a warning, not an error
     """Rounding would have cost digits, so that a slower form was used; the message says which, and how to ask for it."""
