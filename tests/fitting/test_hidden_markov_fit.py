@@ -10,9 +10,10 @@ from statewise._core.outcome import Outcome
 from statewise.emissions.gaussian import GaussianEmission
 from statewise.fitting import hidden_markov
 from statewise.fitting.em import EMResult
-from statewise.fitting.hidden_markov import HiddenMarkov
+from statewise.fitting.hidden_markov import HiddenMarkov, baum_welch
 from statewise.fitting.hidden_markov_starts import _moving_mean, require_distinct, start
 from statewise.fitting.kmeans import kmeans, nearest
+from statewise.inference import discrete
 from statewise.inference.discrete import Chain
 
 
@@ -140,3 +141,20 @@ def test_reordering_moves_everything_together():
     assert found.chain.transition[0, 1] == chain.transition[2, 0]
     assert found.chain.initial.tolist() == chain.initial[[2, 0, 1]].tolist()
     assert "state 2 has" in found.emission.notes[0]
+
+
+@pytest.mark.parametrize("max_iter", [1, 4])
+def test_the_likelihood_of_the_last_iteration_is_that_of_its_parameters(max_iter):
+    """The last one is scored without the statistics; oracle: forward–backward at its parameters, and a longer run."""
+    rng = np.random.default_rng(3)
+    values, lengths = rng.normal(size=(60, 2)), np.array([40, 20])
+    chain = Chain(np.array([0.5, 0.5]), np.array([[0.8, 0.2], [0.3, 0.7]]))
+    laws = GaussianEmission(np.array([[-1.0, 0.0], [1.0, 0.5]]), np.ones((2, 2))).prepared(values)
+    run, longer = (
+        baum_welch(HiddenMarkov(chain, laws), values, lengths, max_iter=count, tol=0.0)
+        for count in (max_iter, max_iter + 2)
+    )
+    found = run.parameters
+    again = discrete.smooth(found.chain, found.emission.log_likelihood(values), lengths).log_prob
+    assert run.log_prob == run.trace[-1] == pytest.approx(again, rel=1e-14)
+    np.testing.assert_allclose(run.trace, longer.trace[:max_iter], rtol=1e-14)  # the same sums, in the same order

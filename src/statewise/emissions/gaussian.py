@@ -221,6 +221,10 @@ def _definite(name: str, matrix: np.ndarray) -> np.ndarray:
 def _column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population variance of the observed entries of each column."""
     seen = ~np.isnan(values)
+    if len(values) and seen.all():
+        share = np.full(len(values), 1.0 / len(values))
+        mean = share @ values
+        return mean, share @ (values - mean) ** 2
     count = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, values, 0.0).sum(axis=0) / count
     return mean, (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / count
@@ -230,13 +234,15 @@ def _fit_variance(values: np.ndarray, columns: Sequence[str]) -> np.ndarray:
     """The columns' variances, or the reason why no Gaussian can be fitted to a column."""
     with np.errstate(over="ignore", invalid="ignore"):
         variance = _column_moments(values)[1]
+    rows = np.ascontiguousarray(values.T)  # so that the extremes run along memory
+    low, high = (reach.reduce(rows, axis=1, initial=np.nan) for reach in (np.fmin, np.fmax))
     for d, column in enumerate(columns or [f"number {d}" for d in range(values.shape[1])]):
-        seen = values[~np.isnan(values[:, d]), d]
-        if not seen.size:
+        if np.isnan(low[d]):
             raise InputError(f"column {column} has no observed entry; leave it out of the values")
-        if seen.min() == seen.max():
+        if low[d] == high[d]:
+            count = int((~np.isnan(values[:, d])).sum())
             raise InputError(
-                f"column {column} is constant at {seen[0]:g} in all {seen.size} observed entries, so a Gaussian has no "
+                f"column {column} is constant at {low[d]:g} in all {count} observed entries, so a Gaussian has no "
                 "maximum likelihood there; leave the column out"
             )
         if not _RANGE[0] < variance[d] < _RANGE[1]:

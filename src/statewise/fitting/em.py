@@ -48,6 +48,7 @@ def em(
     n_steps: int,
     max_iter: int,
     tol: float,
+    score: Callable[[P], float] | None = None,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> EMResult[P]:
     """Alternate the two steps until an iteration gains less than `tol` nats per step of data.
@@ -59,6 +60,7 @@ def em(
         n_steps: steps of data, for the tolerance.
         max_iter: iterations, each one M step and one E step.
         tol: nats per step of data.
+        score: parameters -> the same log-likelihood without the statistics, which the last iteration has no use for.
         on_iteration: called after each iteration.
 
     Raises:
@@ -71,7 +73,10 @@ def em(
     outcome = _usable(log_prob)
     while outcome is None and len(trace) < max_iter:
         candidate = m_step(parameters, statistics)
-        gained, statistics = e_step(candidate)
+        if score is not None and len(trace) + 1 == max_iter:
+            gained = score(candidate)
+        else:
+            gained, statistics = e_step(candidate)
         outcome = _usable(gained)
         if outcome is not None:
             break

@@ -56,13 +56,20 @@ def baum_welch(
     def m_step(model: HiddenMarkov, done: Smoothed) -> HiddenMarkov:
         return HiddenMarkov(_shares(model.chain, done), model.emission.m_step(values, done.probs))
 
+    def score(model: HiddenMarkov) -> float:
+        table = model.emission.log_likelihood(values)
+        return float(discrete.log_prob_steps(model.chain, table, lengths).sum())
+
     n_steps = observed_steps(values)
-    return em(start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, on_iteration=on_iteration)
+    return em(
+        start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration
+    )
 
 
 def observed_steps(values: np.ndarray) -> int:
     """Rows with at least one observed entry."""
-    return int((~np.isnan(values)).any(axis=1).sum())
+    missing = np.isnan(values)
+    return int((~missing).any(axis=1).sum()) if missing.any() else len(values)
 
 
 def _shares(chain: Chain, done: Smoothed) -> Chain:
