@@ -99,3 +99,11 @@ def test_what_mle_cannot_do_is_refused_with_the_remedy():
     crossed = sw.StateSpace([[0.5]], one, one, one, noise_cross=[[0.1]], initial="stationary")
     with pytest.raises(sw.InputError, match="noise_cross"):
         crossed.fit([np.arange(9.0)], method="mle", fix="state_noise")
+
+
+def test_a_diffuse_start_with_every_variance_given_stays_as_given():
+    one = [[1.0]]
+    model = sw.StateSpace([[0.5]], one, one, one, initial="diffuse", initial_cov=[[3.0]])
+    y = np.random.default_rng(0).standard_normal(60)
+    model.fit(y, method="mle", fix="observation")
+    assert model.system.P0.item() == pytest.approx(3.0, rel=1e-12)

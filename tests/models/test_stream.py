@@ -56,3 +56,16 @@ def test_bad_input_is_refused_with_the_fix():
     with pytest.raises(sw.InputError, match="another model"):
         model.stream(state=sw.StateSpace.random(2, 1, seed=0).stream().to_bytes())
     assert stream.step == 0
+
+
+def test_a_stream_takes_an_observation_that_has_lost_digits_and_not_one_without_variance():
+    parts = ([[0.9, 0.1], [0.0, 0.8]], [[1.0, 1.0], [1.0, 1.0 + 1e-6]], 1e-2 * np.eye(2))
+    known = {"initial_mean": np.zeros(2), "initial_cov": np.eye(2), "form": "covariance"}
+    model = sw.StateSpace(*parts, 1e-12 * np.eye(2), **known)
+    y = model.sample(5, seed=1)
+    stream = model.stream()
+    densities = [stream.update(row) for row in y.values]
+    np.testing.assert_allclose(densities, model.log_prob(y, per_step=True), rtol=1e-12)
+    twice = sw.StateSpace(parts[0], [[1.0, 1.0], [1.0, 1.0]], parts[2], np.zeros((2, 2)), **known)
+    with pytest.raises(sw.NumericalError, match="not positive definite"):
+        twice.stream().update([1.0, 1.0])

@@ -16,6 +16,7 @@ from statewise.fitting.mle import Maximum, maximise
 from statewise.inference import arima as algebra
 from statewise.inference.arima import ArimaParameters, Orders
 from statewise.inference.smoothing import log_prob_gradient
+from statewise.inference.system import with_finite_part
 from statewise.inference.varma_objective import VarmaObjective
 from statewise.sequences.sequences import Sequences
 
@@ -113,8 +114,7 @@ class ArimaObjective:
         sys = algebra.arima_system(orders, par)
         if sys is None:
             return None
-        # A finite part added to what is diffuse changes nothing, and keeps the digits of observations that the start alone explains.
-        found = log_prob_gradient(replace(sys, P0=sys.P0 + sys.Pinf), self.seqs)
+        found = log_prob_gradient(with_finite_part(sys), self.seqs)
         if found is None:
             return None
         rest = algebra.arima_gradient(orders, par, sys, found[1])

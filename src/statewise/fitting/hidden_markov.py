@@ -11,6 +11,7 @@ from statewise.emissions.base import Emission
 from statewise.fitting.em import EMResult, em
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain, Smoothed
+from statewise.sequences.sequences import observed_steps
 
 _NO_COUNT = 1e-200
 
@@ -64,12 +65,6 @@ def baum_welch(
     return em(
         start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration
     )
-
-
-def observed_steps(values: np.ndarray) -> int:
-    """Rows with at least one observed entry."""
-    missing = np.isnan(values)
-    return int((~missing).any(axis=1).sum()) if missing.any() else len(values)
 
 
 def _shares(chain: Chain, done: Smoothed) -> Chain:

@@ -48,7 +48,7 @@ def fit_em(sys: System, seqs: Sequences, free: frozenset[str], max_iter: int, to
     Raises:
         NumericalError: the smoother fails at some iterate, or the likelihood fell.
     """
-    n_steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+    n_steps = seqs.n_observed_steps
     return em(
         sys,
         lambda at: e_step(at, seqs),

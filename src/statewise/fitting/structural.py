@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import expit, logit
 
 from statewise.fitting.mle import Maximum, Objective, maximise, with_differences
-from statewise.inference.filtering import filter_status
+from statewise.inference.filtering import filter_status, is_degenerate
 from statewise.inference.smoothing import log_prob_gradient
 from statewise.inference.structural import PERIOD, RHO, TREND, Form, structural_gradient, structural_system
-from statewise.inference.system import System
+from statewise.inference.system import System, with_finite_part
 from statewise.sequences.sequences import Sequences
 
 _FLOOR, _CEILING = -30.0, 8.0  # of a log variance, relative to the data's
@@ -107,24 +108,20 @@ def pack(problem: Problem, column: Column) -> np.ndarray:
 def value_at(problem: Problem, seqs: Sequences, point: np.ndarray) -> float:
     """Log-likelihood at a point; −inf where an observation has no variance."""
     past, status = filter_status(unpack(problem, point).system(problem.form), seqs, store=False)
-    return -np.inf if status.any() else float(past.log_prob.sum())
+    return -np.inf if is_degenerate(status) else float(past.log_prob.sum())
 
 
 def objective(problem: Problem, seqs: Sequences) -> Objective:
     """point -> (log-likelihood, gradient), or None where an observation has no variance."""
     form, count = problem.form, len(problem.free)
 
-    def value(point: np.ndarray) -> float:
-        past, status = filter_status(unpack(problem, point).system(form), seqs, store=False)
-        return -np.inf if (status == 2).any() else float(past.log_prob.sum())
-
-    differences = with_differences(value, _STEP)
+    differences = with_differences(partial(value_at, problem, seqs), _STEP)
     if form.states >= _LONG and 4 * problem.cuts[-1] < form.states:
         return differences
 
     def with_gradient(point: np.ndarray) -> tuple[float, np.ndarray] | None:
         column = unpack(problem, point)
-        found = log_prob_gradient(_spread(column.system(form)), seqs)
+        found = log_prob_gradient(with_finite_part(column.system(form)), seqs)
         if found is None:
             return differences(point)
         total, g = found
@@ -146,11 +143,6 @@ def objective(problem: Problem, seqs: Sequences) -> Objective:
         return total, np.concatenate(pieces)
 
     return with_gradient
-
-
-def _spread(sys: System) -> System:
-    """The same law, with a finite part of unit size in what is diffuse: observations almost without variance given the start cost no digits."""
-    return replace(sys, P0=sys.P0 + sys.Pinf)
 
 
 def _slope(problem: Problem, name: str, value: float) -> float:
@@ -235,7 +227,7 @@ def _climb_on(
 def slopes_at_zero(problem: Problem, seqs: Sequences, point: np.ndarray) -> dict[str, float]:
     """Derivative of the log-likelihood in each variance that is held at zero; at a maximum on the boundary none is above zero."""
     column = unpack(problem, point)
-    found = log_prob_gradient(_spread(column.system(problem.form)), seqs)
+    found = log_prob_gradient(with_finite_part(column.system(problem.form)), seqs)
     if found is None:
         return {}
     by_variance, _ = structural_gradient(problem.form, found[1], column.variances, column.dynamics)

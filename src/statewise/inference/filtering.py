@@ -15,6 +15,7 @@ from statewise.inference.system import System, alone, square_root, weighted, wit
 from statewise.kernels import kalman, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
+from statewise.kernels.known import DEGENERATE
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
 
@@ -56,11 +57,16 @@ def run_filter(sys: System, seqs: Sequences, store: bool = True, settle: bool = 
         result, status = filter_status(sys, seqs, store, settle)
         if status.any() and sys.form == "auto" and sys.which is None:
             result, status = square_root_status(sys, seqs, store)
-            if not (status == 2).any():
+            if not is_degenerate(status):
                 warn_of_square_root()
-    if (status == 2).any():
+    if is_degenerate(status):
         Outcome.NOT_POSITIVE_DEFINITE.check()
     return result
+
+
+def is_degenerate(status: np.ndarray) -> bool:
+    """Whether an observation of some sequence had no variance, from the status that a pass left."""
+    return bool((status == DEGENERATE).any())
 
 
 def warn_of_square_root() -> None:
@@ -87,55 +93,40 @@ def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
 def filter_status(
     sys: System, seqs: Sequences, store: bool, settle: bool = True, filtered: bool = True
 ) -> tuple[Filtering, np.ndarray]:
-    """As `run_filter`, but in covariance form, with the status of each sequence in place of an exception (2: degenerate, 1: digits lost).
+    """As `run_filter`, but in covariance form, with the status of each sequence in place of an exception (DEGENERATE, LOST or 0).
 
     Without `filtered` there are no moments given the present observation, and `cov_pred` holds no rows after the first of a steady state.
     """
-    rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
-    kept = rows if store else 0
-    log_prob, status, steady_from = np.empty(rows), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    mean_pred, cov_pred = np.empty((kept, n)), np.empty((kept, n, n))
-    kept_filt = kept if filtered else 0
-    mean_filt, cov_filt = np.empty((kept_filt, n)), np.empty((kept_filt, n, n))
-    diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
-    W = square_root(sys.Pinf)
-    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
+    out, status = _room(sys, seqs, store, filtered), np.zeros(len(seqs), np.int64)
     y, offset = without_offsets(sys, seqs.values, seqs.inputs)
-    offsets = seqs.offsets
-
-    which = sys.which
-    if which is not None:
-        steady_from[:] = seqs.lengths
+    offsets, which, matrices = seqs.offsets, sys.which, (sys.A, sys.C, sys.Q, sys.R, sys.S)
+    start = (out.mean_next, out.cov_next, out.diffuse_next, out.reach_next)
+    moments = (out.mean_pred, out.cov_pred, out.mean_filt, out.cov_filt, out.diffuse, out.diffuse_filt)
 
     def work(_: int, first: int, last: int) -> None:
-        if which is not None:
+        if which is None:
+            kalman.filter_packed(
+                first,
+                last,
+                y,
+                offsets,
+                offset,
+                *matrices,
+                *start,
+                out.log_prob,
+                store,
+                *moments,
+                status,
+                settle,
+                out.steady_from,
+            )
+        else:
             varying.filter_runs(
-                first, last, y, offsets, which, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
-                log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status, settle,
-            )  # fmt: skip
-            return
-        kalman.filter_packed(
-            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
-            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status,
-            settle, steady_from,
-        )  # fmt: skip
+                first, last, y, offsets, which, offset, *matrices, *start, out.log_prob, store, *moments, status, settle
+            )
 
-    share(work, by_sequence(offsets), 20.0 * rows * n * n)
-    filtering = Filtering(
-        log_prob,
-        mean_pred,
-        cov_pred,
-        mean_filt,
-        cov_filt,
-        diffuse,
-        diffuse_filt,
-        m,
-        P,
-        diffuse_next,
-        reach,
-        steady_from,
-    )
-    return filtering, status
+    share(work, by_sequence(offsets), 20.0 * seqs.rows * sys.n**2)
+    return out, status
 
 
 def square_root_status(
@@ -148,26 +139,32 @@ def square_root_status(
     """
     if sys.which is not None:
         raise InputError("form='square_root' is for matrices that hold at every step; leave `form` out")
-    rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
-    kept = rows if store else 0
-    log_prob, status = np.empty(rows), np.zeros(count, np.int64)
-    mean_pred, cov_pred, mean_filt, cov_filt = (np.empty((kept, *shape)) for shape in ((n,), (n, n), (n,), (n, n)))
-    diffuse, diffuse_filt = np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_)
-    W = square_root(sys.Pinf)
-    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
+    out, status = _room(sys, seqs, store), np.zeros(len(seqs), np.int64)
     y, offset = without_offsets(sys, seqs.values, seqs.inputs)
-    offsets = seqs.offsets
-    kept_roots = np.empty((0, n, n)) if roots is None else roots
+    offsets, matrices = seqs.offsets, (sys.A, sys.C, sys.Q, sys.R, sys.S)
+    start = (out.mean_next, out.cov_next, out.diffuse_next, out.reach_next)
+    moments = (out.mean_pred, out.cov_pred, out.mean_filt, out.cov_filt, out.diffuse, out.diffuse_filt)
+    kept = np.empty((0, sys.n, sys.n)) if roots is None else roots
 
     def work(_: int, first: int, last: int) -> None:
         factored.filter_packed(
-            first, last, y, offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, m, P, diffuse_next, reach,
-            log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt, status, kept_roots,
-        )  # fmt: skip
+            first, last, y, offsets, offset, *matrices, *start, out.log_prob, store, *moments, status, kept
+        )
 
-    share(work, by_sequence(offsets), 100.0 * rows * n * n)
-    moments = (mean_pred, cov_pred, mean_filt, cov_filt, diffuse, diffuse_filt)
-    return Filtering(log_prob, *moments, m, P, diffuse_next, reach, seqs.lengths.copy()), status
+    share(work, by_sequence(offsets), 100.0 * seqs.rows * sys.n**2)
+    return out, status
+
+
+def _room(sys: System, seqs: Sequences, store: bool, filtered: bool = True) -> Filtering:
+    """What a pass is to fill: `*_next` at the start of each sequence, `steady_from` at its length, and no rows of what is not wanted."""
+    rows, count, n, p = seqs.rows, len(seqs), sys.n, sys.p
+    kept, kept_filt = rows * store, rows * (store and filtered)
+    W = square_root(sys.Pinf)
+    m, P, diffuse_next, reach = (np.repeat(start[None], count, axis=0) for start in (sys.m0, sys.P0, W, W))
+    return Filtering(
+        np.empty(rows), np.empty((kept, n)), np.empty((kept, n, n)), np.empty((kept_filt, n)), np.empty((kept_filt, n, n)),
+        np.zeros((kept, p), np.bool_), np.zeros((kept, n), np.bool_), m, P, diffuse_next, reach, seqs.lengths.copy(),
+    )  # fmt: skip
 
 
 def observation_moments(

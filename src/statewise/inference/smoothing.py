@@ -11,11 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from statewise._core.errors import InputError, NumericalError
-from statewise.inference.filtering import Filtering, filter_status, square_root_status, warn_of_square_root
+from statewise.inference.filtering import (
+    Filtering,
+    filter_status,
+    is_degenerate,
+    square_root_status,
+    warn_of_square_root,
+)
 from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
 from statewise.kernels import smoother, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
+from statewise.kernels.known import LOST
 from statewise.sequences.sequences import Sequences
 
 _NO_VARIANCE = "smoothing failed: an observation has no variance given the others; add observation_noise, or give initial_mean and initial_cov"
@@ -90,7 +97,7 @@ def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | No
     if not sys.Pinf.any():
         return (
             None
-            if (status == 2).any()
+            if is_degenerate(status)
             else _Forward(
                 past.mean_pred,
                 past.cov_pred,
@@ -101,11 +108,11 @@ def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | No
             )
         )
     W = square_root(sys.Pinf)
-    if (status == 2).any():
+    if is_degenerate(status):
         # An observation without variance given δ. A finite part added to a diffuse start changes nothing, and gives it one.
         known = replace(known, P0=known.P0 + (W * _natural_sizes(known, W)) @ W.T)
         past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
-        if (status == 2).any():
+        if is_degenerate(status):
             return None
         totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
     return _with_diffuse(known, seqs, past, W, totals)
@@ -195,8 +202,8 @@ def _backward(
         errors,
         shocks,
         information,
-        bool((status == 2).any()),
-        bool((status == 1).any()),
+        is_degenerate(status),
+        bool((status == LOST).any()),
     )
 
 
@@ -278,7 +285,7 @@ def _smooth_square_root(sys: System, seqs: Sequences) -> tuple[np.ndarray, np.nd
         )
     roots = np.empty((seqs.rows, sys.n, sys.n))
     past, status = square_root_status(sys, seqs, True, roots)
-    if (status == 2).any():
+    if is_degenerate(status):
         raise NumericalError(_NO_VARIANCE)
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     mean, cov = np.empty((seqs.rows, sys.n)), np.empty(roots.shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from statewise.kernels import limits
 
-MATRICES = ("A", "C", "Q", "R", "S", "b", "d", "B", "D")  # all parts but the start
+AXES = {"A": 2, "C": 2, "Q": 2, "R": 2, "S": 2, "b": 1, "d": 1, "B": 2, "D": 2}  # of all parts but the start
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,12 @@ def system(
 
 def alone(sys: System, at: int) -> System:
     """The system of the rows whose `which` is `at`, of one that changes."""
-    return replace(sys, which=None, **{letter: getattr(sys, letter)[at] for letter in MATRICES})
+    return replace(sys, which=None, **{letter: getattr(sys, letter)[at] for letter in AXES})
+
+
+def with_finite_part(sys: System) -> System:
+    """The same law, with a finite part of unit size in what is diffuse: observations that the start alone explains then cost no digits."""
+    return replace(sys, P0=sys.P0 + sys.Pinf)
 
 
 def stationary_start(A: np.ndarray, Q: np.ndarray, b: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:

@@ -17,24 +17,24 @@ import scipy.linalg
 
 from statewise._core.errors import InputError
 from statewise.inference.smoothing import Gradient, with_stationary_start
-from statewise.inference.system import System, stationary_start
+from statewise.inference.system import AXES, System, stationary_start
 from statewise.sequences.sequences import Sequences
 
 _TERMS = 22  # of the Taylor series
 _SMALL = 1.0  # ‖F‖ Δ up to which they are exact to rounding
 _DIGITS = 12  # gaps that agree to these are one gap
-_CORE = {"A": 2, "C": 2, "Q": 2, "R": 2, "S": 2, "b": 1, "d": 1, "B": 2, "D": 2}
 
 
-def changes(sys: System) -> bool:
+def in_time(sys: System, letter: str) -> bool:
     """Whether a part of the system has a leading time axis."""
-    return any(getattr(sys, letter).ndim > axes for letter, axes in _CORE.items())
+    part: np.ndarray = getattr(sys, letter)
+    return part.ndim > AXES[letter]
 
 
 def stacked(sys: System, which: np.ndarray, count: int) -> System:
     """Every part with a leading axis of `count`, and `which` of them belongs to each row."""
     parts: dict[str, Any] = {}
-    for letter, axes in _CORE.items():
+    for letter, axes in AXES.items():
         part = getattr(sys, letter)
         shape = (count, *part.shape[part.ndim - axes :])
         parts[letter] = np.ascontiguousarray(np.broadcast_to(part, shape))
@@ -47,7 +47,7 @@ def by_step(sys: System, seqs: Sequences) -> System:
     Raises:
         InputError: a sequence is longer than T.
     """
-    count = next(len(getattr(sys, letter)) for letter, axes in _CORE.items() if getattr(sys, letter).ndim > axes)
+    count = next(len(getattr(sys, letter)) for letter in AXES if in_time(sys, letter))
     longest = int(np.argmax(seqs.lengths))
     if seqs.lengths[longest] > count:
         raise InputError(
@@ -66,8 +66,8 @@ def gaps_of(seqs: Sequences, unit: str) -> tuple[np.ndarray, np.ndarray]:
         if np.issubdtype(times.dtype, np.datetime64):
             times = (times - times.min()) / np.timedelta64(1, unit)  # type: ignore[call-overload]  # the unit is one of a few letters
         gaps[:-1] = np.diff(times.astype(np.float64))
-        for start, stop in zip(seqs.offsets[:-1], seqs.offsets[1:], strict=True):
-            gaps[stop - 1] = gaps[stop - 2] if stop - start > 1 else 1.0
+        last = seqs.offsets[1:] - 1
+        gaps[last] = np.where(seqs.lengths > 1, gaps[last - 1], 1.0)
     scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(gaps)))
     _, first, which = np.unique(np.round(gaps * scale) / scale, return_index=True, return_inverse=True)
     return gaps[first], which
@@ -150,11 +150,7 @@ class Steps(Clock):
         return _summed(sys, g)
 
     def stationary_start(self, sys: System) -> tuple[np.ndarray, np.ndarray] | None:
-        return (
-            None
-            if any(part.ndim > axes for part, axes in ((sys.A, 2), (sys.Q, 2), (sys.b, 1)))
-            else super().stationary_start(sys)
-        )
+        return None if any(in_time(sys, letter) for letter in "AQb") else super().stationary_start(sys)
 
 
 @dataclass(frozen=True)
@@ -200,11 +196,11 @@ class Continuous(Clock):
 
 def _summed(sys: System, g: Gradient) -> Gradient:
     """The gradient in the parts of `sys` that have no time axis is the sum over their copies."""
-    parts = {letter: getattr(g, letter) for letter in _CORE}
     return replace(
         g,
         **{
-            letter: part if part.ndim == getattr(sys, letter).ndim else part.sum(axis=0)
-            for letter, part in parts.items()
+            letter: getattr(g, letter).sum(axis=0)
+            for letter in AXES
+            if getattr(g, letter).ndim > getattr(sys, letter).ndim
         },
     )

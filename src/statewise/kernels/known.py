@@ -16,6 +16,7 @@ from statewise.kernels._jit import jit
 LOG_2PI = math.log(2.0 * math.pi)
 DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of: below, no digit is left;
 LOSS_TOLERANCE = 1e-8  # below, fewer than half are
+LOST, DEGENERATE = 1, 2  # codes of these
 BLAS_SIZE = 8  # states, from which on a product by BLAS takes less time than plain loops
 DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not looked for
 
@@ -90,8 +91,8 @@ def _dot(x, z):
 
 @jit(fast=True, inline=True)
 def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
-    """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and a code: 2 an entry was degenerate, 1 one
-    lost digits, 0 neither.
+    """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and a code: DEGENERATE an entry was, LOST
+    one lost digits, 0 neither.
 
     Out: u (p, n), the scaled gain of each entry, z (p,), its scaled error, and sd (p,), √F; all zero for an entry that is degenerate.
     ut (n, p) and work (n, n) are room to work in; u is finite on entry.
@@ -118,13 +119,13 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             scale += weight * weight * size[a]
         F = D[i] + _dot(u[i], Cs[i])
         if not DEGENERATE_TOLERANCE * scale < F:
-            code = 2
+            code = DEGENERATE
             z[i], sd[i] = 0.0, 0.0
             for a in range(n):
                 u[i, a] = 0.0
             continue
         if LOSS_TOLERANCE * scale > F:
-            code = max(code, 1)
+            code = max(code, LOST)
         inverse = 1.0 / math.sqrt(F)
         z_i = error * inverse
         z[i], sd[i] = z_i, F * inverse
@@ -138,8 +139,8 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             m[a] += u[i, a] * z_i
     _take_off(u, ut, k, P, work)
     constant = -0.5 * (k * LOG_2PI + logs + math.log(product))
-    if code == 2:
-        return -np.inf, -np.inf, 2
+    if code == DEGENERATE:
+        return -np.inf, -np.inf, code
     return constant - 0.5 * squares, constant, code
 
 

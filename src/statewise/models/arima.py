@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise._core.outcome import Outcome
 from statewise.fitting import arima as fitting
 from statewise.fitting.arima import Problem
-from statewise.fitting.mle import Maximum
 from statewise.inference import arima as algebra
 from statewise.inference.arima import ArimaParameters, Orders
 from statewise.inference.filtering import run_filter
 from statewise.inference.system import System
 from statewise.models.base import Trainable
+from statewise.models.by_column import ColumnFit, joint_result, one_column
 from statewise.models.linear_gaussian import LinearGaussian
 from statewise.models.standard_errors import HasStandardErrors, Part, estimates_of
 from statewise.results.estimates import Estimates
@@ -30,15 +28,8 @@ _LAGS = ("ar", "ma", "seasonal_ar", "seasonal_ma")
 _NEAR_UNIT = 0.999
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """The maximum of one column: what was estimated, from which standardised data, and how these were standardised."""
-
-    problem: Problem
-    seqs: Sequences
-    scaling: Scaling
-    inputs: Scaling
-    maximum: Maximum
+class _Fitted(ColumnFit[Problem]):
+    """The maximum of one column, and its parameters in the data's units."""
 
     def in_units(self, point: np.ndarray) -> ArimaParameters:
         """The parameters at a point, in the data's units."""
@@ -136,9 +127,8 @@ class ARIMA(HasStandardErrors, LinearGaussian, Trainable):
         width = 0 if seqs.inputs is None else seqs.inputs.shape[1]
         problem = Problem(orders, self._has_mean, width)
         fitted = []
-        for j, column in enumerate(seqs.columns):
-            one = seqs.replace(values=seqs.values[:, j : j + 1], columns=(column,))
-            scaled, scaling, inputs = _prepare(one, problem)
+        for j in range(seqs.dim):
+            scaled, scaling, inputs = _prepare(one_column(seqs, j), problem)
             maximum = fitting.search(problem, scaled, max_iter, tol, restarts, seed)
             fitted.append(_Fitted(problem, scaled, scaling, inputs, maximum))
         found = [each.in_units(each.maximum.point) for each in fitted]
@@ -174,19 +164,13 @@ class ARIMA(HasStandardErrors, LinearGaussian, Trainable):
         return bool((own["trend"] or ("n" if own["order"][1] + own["seasonal_order"][1] else "c")) == "c")
 
     def _result(self, seqs: Sequences, begun: float) -> FitResult:
-        found = [each.maximum for each in self._training]
-        worst = next((m.outcome for m in found if not m.outcome.ok), Outcome.CONVERGED)
         log_prob = float(self.log_prob(seqs).sum())
-        steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
         notes = [note for j, column in enumerate(seqs.columns) for note in self._notes(j, column)]
-        details: dict[str, Any] = {
-            "gradient_norm": max(m.gradient_norm for m in found),
-            "starts": list(found[0].others),
-        }
+        more: dict[str, Any] = {"starts": list(self._training[0].maximum.others)}
         if not np.isnan(seqs.values).any():
             settling = int(np.minimum(seqs.lengths, self._known_orders.lost).sum()) * seqs.dim
-            details["log_prob_of_differences"] = log_prob + 0.5 * settling * float(np.log(2.0 * np.pi))
-        return FitResult(worst, log_prob, steps, found[0].trace, time.perf_counter() - begun, tuple(notes), details)
+            more["log_prob_of_differences"] = log_prob + 0.5 * settling * float(np.log(2.0 * np.pi))
+        return joint_result(self._training, seqs, log_prob, begun, notes, **more)
 
     def _notes(self, j: int, column: str) -> list[str]:
         """Unit roots, and searches that disagree."""

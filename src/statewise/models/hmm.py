@@ -377,7 +377,7 @@ def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -
     return FitResult(
         chosen.outcome,
         chosen.log_prob,
-        hidden_markov.observed_steps(seqs.values),
+        seqs.n_observed_steps,
         chosen.trace,
         seconds,
         notes,

@@ -74,7 +74,7 @@ class Naive(LinearGaussian, Trainable):
         self._set_parameters({"innovation_cov": cov, "start": np.zeros(season * seqs.dim)})
         last = run_filter(self.system, seqs[:1], store=False)
         self._set_parameters({"innovation_cov": cov, "start": last.mean_next[0]})
-        steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+        steps = seqs.n_observed_steps
         log_prob = float(self.log_prob(seqs).sum())
         self.fit_result = FitResult(
             Outcome.CLOSED_FORM, log_prob, steps, np.array([log_prob]), time.perf_counter() - begun

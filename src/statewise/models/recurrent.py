@@ -150,7 +150,7 @@ class Recurrent(Density, Trainable):
         return FitResult(
             training.outcome,
             float(self._log_prob_steps(seqs).sum()),
-            int((~np.isnan(seqs.values)).any(axis=1).sum()),
+            seqs.n_observed_steps,
             training.trace,
             time.perf_counter() - begun,
             tuple(notes),

@@ -20,7 +20,7 @@ from statewise.inference.system import System
 from statewise.inference.varying import Clock, Continuous, Steps, discretised
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian
-from statewise.models.state_space_form import TIME_UNITS, checked_system, clock, in_time, with_future
+from statewise.models.state_space_form import LETTERS, TIME_UNITS, checked_system, clock, in_time, with_future
 from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
 from statewise.results.marginals import GaussianMarginals
@@ -28,19 +28,6 @@ from statewise.sequences.build import as_sequences
 from statewise.sequences.sequences import Sequences
 
 _MATRIX, _VECTOR = checks.Array(2, in_time=True), checks.Array(1, in_time=True)
-_LETTERS = {
-    "transition": "A",
-    "observation": "C",
-    "state_noise": "Q",
-    "observation_noise": "R",
-    "noise_cross": "S",
-    "state_intercept": "b",
-    "observation_intercept": "d",
-    "input_to_state": "B",
-    "input_to_observation": "D",
-    "initial_mean": "m0",
-    "initial_cov": "P0",
-}
 _START = ("initial_mean", "initial_cov")
 
 
@@ -280,13 +267,13 @@ class StateSpace(LinearGaussian, Trainable):
         sys = self._given
         details: dict[str, float] = {}
         if method == "em":
-            found = fit_em(sys, seqs, frozenset(_LETTERS[name] for name in names), max_iter, tol)
+            found = fit_em(sys, seqs, frozenset(LETTERS[name] for name in names), max_iter, tol)
         else:
             found, details["gradient_norm"] = self._climb(seqs, names, max_iter, tol)
         if not np.isfinite(found.log_prob):
             raise NumericalError(f"fitting failed at the start: {found.outcome.value}")
         refuse_indefinite(found.parameters)
-        new = {name: getattr(found.parameters, _LETTERS[name]) for name in names}
+        new = {name: getattr(found.parameters, LETTERS[name]) for name in names}
         self._learn_schema(seqs)
         if self._options["initial"] == "estimated":  # one that `fix` keeps too: it is not to follow the new transition
             new = {"initial_mean": found.parameters.m0, "initial_cov": found.parameters.P0} | new
@@ -301,12 +288,12 @@ class StateSpace(LinearGaussian, Trainable):
     @property
     def _stationary(self) -> bool:
         """Whether the start is the stationary law, so that it follows the other matrices."""
-        free = self._options["initial"] != "estimated" and self._options["initial_mean"] is None
+        free = self._options["initial"] not in ("estimated", "diffuse") and self._options["initial_mean"] is None
         return free and not self._given.Pinf.any()
 
     def _climb(self, seqs: Sequences, names: list[str], max_iter: int, tol: float) -> tuple[EMResult[System], float]:
         start = float(self._log_prob_steps(seqs).sum())
-        problem = Problem(self._given, tuple(_LETTERS[name] for name in names), self._stationary, self._clock)
+        problem = Problem(self._given, tuple(LETTERS[name] for name in names), self._stationary, self._clock)
         sys, found = fit_mle(problem, seqs, max_iter, tol)
         return EMResult(sys, found.log_prob, found.trace, start, found.outcome), found.gradient_norm
 
@@ -326,7 +313,7 @@ class StateSpace(LinearGaussian, Trainable):
                 "the start is stationary, and EM has no closed M step for that; pass method='mle', or make the model with initial='estimated' or "
                 "'diffuse', or with initial_mean and initial_cov"
             )
-        own = [name for name in _LETTERS if name not in _START and self._options[name] is not None]
+        own = [name for name in LETTERS if name not in _START and self._options[name] is not None]
         own = [name for name in own if method == "mle" or name != "noise_cross"]
         own = [name for name in own if not in_time(name, self._options[name])]
         own += _START if estimated else ()
@@ -406,7 +393,7 @@ def _entries(name: str, value: np.ndarray) -> int:
 
 
 def _result(seqs: Sequences, found: EMResult[System], count: int, seconds: float, more: dict[str, float]) -> FitResult:
-    steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+    steps = seqs.n_observed_steps
     details = {"free_entries": count, "start_log_prob": found.start_log_prob} | more
     return FitResult(found.outcome, found.log_prob, steps, found.trace, seconds, (), details)
 

@@ -9,23 +9,26 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.inference.system import System
+from statewise.inference.system import AXES, System
 from statewise.inference.varying import Clock, Continuous, Steps
 from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
 TIME_UNITS = {"second": "s", "minute": "m", "hour": "h", "day": "D", "week": "W"}
-_AXES = {
-    "transition": 2,
-    "observation": 2,
-    "state_noise": 2,
-    "observation_noise": 2,
-    "noise_cross": 2,
-    "state_intercept": 1,
-    "observation_intercept": 1,
-    "input_to_state": 2,
-    "input_to_observation": 2,
+LETTERS = {
+    "transition": "A",
+    "observation": "C",
+    "state_noise": "Q",
+    "observation_noise": "R",
+    "noise_cross": "S",
+    "state_intercept": "b",
+    "observation_intercept": "d",
+    "input_to_state": "B",
+    "input_to_observation": "D",
+    "initial_mean": "m0",
+    "initial_cov": "P0",
 }
+_AXES = {name: AXES[letter] for name, letter in LETTERS.items() if letter in AXES}
 
 
 def in_time(name: str, value: Any) -> bool:

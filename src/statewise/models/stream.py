@@ -79,7 +79,7 @@ class Stream:
             0, 1, values, self._offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, self._m, self._P, self._W, self._reach,
             self._density, False, *self._nothing, self._status, False, self._steady,
         )  # fmt: skip
-        if self._status[0]:
+        if filtering.is_degenerate(self._status):
             Outcome.NOT_POSITIVE_DEFINITE.check()
         self.step += 1
         self.log_prob += float(self._density[0])

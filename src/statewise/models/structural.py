@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise._core.outcome import Outcome
 from statewise.fitting import structural as fitting
-from statewise.fitting.mle import Maximum
 from statewise.fitting.structural import Problem
 from statewise.inference.filtering import run_filter
 from statewise.inference.smoothing import smooth
 from statewise.inference.structural import PERIOD, RHO, TREND, Form, component_moments, structural_system
 from statewise.inference.system import System
 from statewise.models.base import Trainable
+from statewise.models.by_column import ColumnFit, joint_result, one_column
 from statewise.models.linear_gaussian import LinearGaussian
 from statewise.models.standard_errors import HasStandardErrors, Part, estimates_of
 from statewise.results.components import Components
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
-from statewise.sequences.scaling import Scaling, standardise
+from statewise.sequences.scaling import standardise, standardise_inputs
 from statewise.sequences.sequences import Sequences
 
 _COMPONENTS = ("level", "trend", "seasonal", "cycle", "irregular")
 _VARIANCE = "variance:"
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """The maximum of one column: what was estimated, from which standardised data, and how these were standardised."""
-
-    problem: Problem
-    seqs: Sequences
-    scaling: Scaling
-    inputs: Scaling
-    maximum: Maximum
+class _Fitted(ColumnFit[Problem]):
+    """The maximum of one column, and its parameters in the data's units."""
 
     def in_units(self, point: np.ndarray) -> fitting.Column:
         """The parameters at a point, in the data's units."""
@@ -166,7 +157,7 @@ class Structural(HasStandardErrors, LinearGaussian, Trainable):
         form = self._form(season)
         width = 0 if seqs.inputs is None else seqs.inputs.shape[1]
         problem = Problem(form, frozenset(self._options["fixed"]), self._period_bounds(seqs, season), width)
-        fitted = tuple(_fit_column(_one(seqs, j), problem, max_iter, tol) for j in range(seqs.dim))
+        fitted = tuple(_fit_column(one_column(seqs, j), problem, max_iter, tol) for j in range(seqs.dim))
         found = [each.in_units(each.maximum.point) for each in fitted]
         parameters = {_VARIANCE + name: np.array([f.variances[name] for f in found]) for name in form.disturbances}
         parameters |= {name: np.array([f.dynamics[name] for f in found]) for name in form.dynamics}
@@ -242,12 +233,7 @@ class Structural(HasStandardErrors, LinearGaussian, Trainable):
         notes: list[str] = []
         for each, column in zip(fitted, seqs.columns, strict=True):
             notes += _notes(each, column, self._options["fixed"])
-        found = [each.maximum for each in fitted]
-        worst = next((m.outcome for m in found if not m.outcome.ok), Outcome.CONVERGED)
-        log_prob = float(self.log_prob(seqs).sum())
-        steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
-        details = {"gradient_norm": max(m.gradient_norm for m in found)}
-        return FitResult(worst, log_prob, steps, found[0].trace, time.perf_counter() - begun, tuple(notes), details)
+        return joint_result(fitted, seqs, float(self.log_prob(seqs).sum()), begun, notes)
 
     def _estimate(self) -> Estimates | None:
         if not self._training:
@@ -303,10 +289,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _one(seqs: Sequences, column: int) -> Sequences:
-    return seqs.replace(values=seqs.values[:, column : column + 1], columns=(seqs.columns[column],))
-
-
 def _fit_column(seqs: Sequences, problem: Problem, max_iter: int, tol: float) -> _Fitted:
     states, variances = problem.form.states, len(problem.free)
     observed = np.add.reduceat(~np.isnan(seqs.values[:, 0]), seqs.offsets[:-1], dtype=np.int64)
@@ -320,11 +302,7 @@ def _fit_column(seqs: Sequences, problem: Problem, max_iter: int, tol: float) ->
             f"column {seqs.columns[0]!r} does not vary; there is no noise to estimate: leave the column out"
         )
     scaled, scaling = standardise(seqs)
-    inputs = Scaling(np.zeros(0), np.ones(0))
-    if seqs.inputs is not None:
-        spread = seqs.inputs.std(axis=0)
-        inputs = Scaling(seqs.inputs.mean(axis=0), np.where(spread > 0, spread, 1.0))
-        scaled = scaled.replace(inputs=(seqs.inputs - inputs.mean) / inputs.scale)
+    scaled, inputs = standardise_inputs(scaled)
     problem, found = fitting.search(problem, scaled, max_iter, tol)
     return _Fitted(problem, scaled, scaling, inputs, found)
 

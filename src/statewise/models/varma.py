@@ -24,7 +24,7 @@ from statewise.models.standard_errors import HasStandardErrors
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
 from statewise.results.impulse import ImpulseResponse
-from statewise.sequences.scaling import Scaling, standardise
+from statewise.sequences.scaling import Scaling, standardise, standardise_inputs
 from statewise.sequences.sequences import Sequences
 
 _FOLLOWED = (
@@ -126,8 +126,8 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
         whole = scaled.values[~np.isnan(scaled.values).any(axis=1)]
         if len(whole) > k:
             refuse_dependence(whole.T @ whole / len(whole), seqs.columns)
-        inputs, input_scaling = _standardised_inputs(seqs, centre=self._options["trend"] == "c")
-        return scaled.replace(inputs=inputs), scaling, input_scaling, (k, p, q, width)
+        scaled, input_scaling = standardise_inputs(scaled, centre=self._options["trend"] == "c")
+        return scaled, scaling, input_scaling, (k, p, q, width)
 
     def _search(
         self,
@@ -186,7 +186,7 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
             notes.append(
                 f"the likelihood has several maxima: only {agreeing} of {len(found.others)} searches reached the best one; raise `restarts`"
             )
-        steps = int((~np.isnan(seqs.values)).any(axis=1).sum())
+        steps = seqs.n_observed_steps
         log_prob = float(self.log_prob(seqs).sum())
         details = {"gradient_norm": found.gradient_norm, "starts": list(found.others)}
         return FitResult(
@@ -310,15 +310,6 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
         k = len(own["mean"])
         means = k if self._options["trend"] == "c" else 0
         return own["ar"].size + own["ma"].size + means + own["input_weights"].size + k * (k + 1) // 2
-
-
-def _standardised_inputs(seqs: Sequences, centre: bool) -> tuple[np.ndarray | None, Scaling]:
-    if seqs.inputs is None:
-        return None, Scaling(np.zeros(0), np.ones(0))
-    spread = seqs.inputs.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    mean = seqs.inputs.mean(axis=0) if centre else np.zeros(len(scale))
-    return (seqs.inputs - mean) / scale, Scaling(mean, scale)
 
 
 def _in_original_units(par: VarmaParameters, scaling: Scaling, inputs: Scaling) -> dict[str, np.ndarray]:

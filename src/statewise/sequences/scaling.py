@@ -80,6 +80,16 @@ def standardise(seqs: Sequences) -> tuple[Sequences, Scaling]:
     return scaling.apply(seqs), scaling
 
 
+def standardise_inputs(seqs: Sequences, centre: bool = True) -> tuple[Sequences, Scaling]:
+    """The sequences with each input's standard deviation 1, and mean 0 if `centre`; an input that is constant gets scale 1."""
+    if seqs.inputs is None:
+        return seqs, Scaling(np.zeros(0), np.ones(0))
+    spread = seqs.inputs.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    mean = seqs.inputs.mean(axis=0) if centre else np.zeros(len(scale))
+    return seqs.replace(inputs=(seqs.inputs - mean) / scale), Scaling(mean, scale)
+
+
 def _standard(values: np.ndarray) -> Scaling:
     seen = ~np.isnan(values)
     count = np.maximum(seen.sum(axis=0), 1)

@@ -148,6 +148,11 @@ class Sequences:
         return int(np.isnan(self.values).sum())
 
     @property
+    def n_observed_steps(self) -> int:
+        """Rows with at least one observed entry."""
+        return observed_steps(self.values)
+
+    @property
     def n_observed(self) -> int:
         """Observed entries."""
         return self.values.size - self.n_missing
@@ -340,3 +345,9 @@ def _same(a: Any, b: Any) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     return bool(np.array_equal(a, b, equal_nan=np.issubdtype(a.dtype, np.floating)))
+
+
+def observed_steps(values: np.ndarray) -> int:
+    """Rows of (rows, p) values with at least one observed entry."""
+    missing = np.isnan(values)
+    return int((~missing).any(axis=1).sum()) if missing.any() else len(values)
