@@ -12,6 +12,7 @@ from statewise._core.errors import InputError
 from statewise.emissions.gaussian import COVARIANCES, GaussianEmission
 from statewise.emissions.gaussian_dense import patterns
 from statewise.emissions.registry import EMISSIONS
+from statewise.emissions.rows import Rows
 
 
 def random_covariances(rng, covariance, states, dim):
@@ -50,7 +51,7 @@ def test_log_likelihood_is_the_density_of_what_was_observed(covariance, missing)
     """Twin: explicit sub-blocks of mean and covariance; complete rows also by SciPy. Rows of NaN are 0 exactly."""
     emission, values, _ = case(covariance, missing=missing)
     values[7] = np.nan
-    table = emission.log_likelihood(values)
+    table = emission.log_likelihood(Rows(values))
     matrices = dense(covariance, emission.parameters["covariances"], 3, 4)
     np.testing.assert_allclose(
         table, reference.gaussian_table(values, emission.means, matrices), rtol=1e-11, atol=1e-12
@@ -74,7 +75,7 @@ def test_equal_laws_in_different_shapes_have_the_same_density(covariance):
     means = np.arange(8.0).reshape(2, 4)
     table = GaussianEmission.given({"means": means, "covariances": shapes[covariance]}, 2, covariance=covariance)
     expected = GaussianEmission.given({"means": means, "covariances": shapes["full"]}, 2, covariance="full")
-    np.testing.assert_allclose(table.log_likelihood(values), expected.log_likelihood(values), rtol=1e-12)
+    np.testing.assert_allclose(table.log_likelihood(Rows(values)), expected.log_likelihood(Rows(values)), rtol=1e-12)
 
 
 # --- M step -----------------------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_m_step_on_complete_rows_is_the_weighted_mean_and_covariance():
         "spherical": np.diagonal(full, axis1=1, axis2=2).mean(axis=1),
     }
     for covariance in COVARIANCES:
-        found = case(covariance, seed=5)[0].m_step(values, weights)
+        found = case(covariance, seed=5)[0].m_step(Rows(values), weights)
         np.testing.assert_allclose(found.means, means, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(found.parameters["covariances"], expected[covariance], rtol=1e-9, atol=1e-11)
         assert found.notes == ()
@@ -103,8 +104,8 @@ def test_m_step_on_complete_rows_is_the_weighted_mean_and_covariance():
 def test_m_step_with_missing_entries_is_the_maximum(covariance):
     """Independent columns: Σ w log N of the observed entries falls in every random direction away from the estimate."""
     emission, values, weights = case(covariance, missing=0.4)
-    found = emission.m_step(values, weights)
-    best = (weights * found.log_likelihood(values)).sum()
+    found = emission.m_step(Rows(values), weights)
+    best = (weights * found.log_likelihood(Rows(values))).sum()
     rng = np.random.default_rng(1)
     for size in (1e-3, 1e-2, 0.1):
         for _ in range(10):
@@ -115,7 +116,7 @@ def test_m_step_with_missing_entries_is_the_maximum(covariance):
                     * np.exp(size * rng.normal(size=found.parameters["covariances"].shape)),
                 }
             )
-            assert (weights * moved.log_likelihood(values)).sum() < best
+            assert (weights * moved.log_likelihood(Rows(values))).sum() < best
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied"])
@@ -125,17 +126,17 @@ def test_m_step_with_missing_entries_is_exact_em(covariance):
     emission, values, weights = case(covariance, missing=0.3, rows=200, states=2, dim=3)
     ends = []
     for begin in (emission, case(covariance, seed=9, states=2, dim=3)[0]):
-        current, score = begin.m_step(values, weights), -np.inf
+        current, score = begin.m_step(Rows(values), weights), -np.inf
         for _ in range(100):
-            after = (weights * current.log_likelihood(values)).sum()
+            after = (weights * current.log_likelihood(Rows(values))).sum()
             assert after >= score - 1e-9 * abs(after)
-            current, score = current.m_step(values, weights), after
+            current, score = current.m_step(Rows(values), weights), after
         ends.append(current)
     np.testing.assert_allclose(ends[0].means, ends[1].means, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(
         ends[0].parameters["covariances"], ends[1].parameters["covariances"], rtol=1e-6, atol=1e-8
     )
-    rng, best = np.random.default_rng(2), (weights * ends[0].log_likelihood(values)).sum()
+    rng, best = np.random.default_rng(2), (weights * ends[0].log_likelihood(Rows(values))).sum()
     for _ in range(20):
         tilt = rng.normal(size=(3, 3)) * 1e-3
         moved = ends[0].replaced(
@@ -144,7 +145,7 @@ def test_m_step_with_missing_entries_is_exact_em(covariance):
                 "covariances": (np.eye(3) + tilt) @ ends[0].parameters["covariances"] @ (np.eye(3) + tilt).T,
             }
         )
-        assert (weights * moved.log_likelihood(values)).sum() < best
+        assert (weights * moved.log_likelihood(Rows(values))).sum() < best
 
 
 def test_a_row_of_nan_does_not_count():
@@ -152,8 +153,8 @@ def test_a_row_of_nan_does_not_count():
         emission, values, weights = case(covariance, missing=0.2)
         longer = np.vstack([values, np.full((5, 4), np.nan)])
         more = np.vstack([weights, np.full((5, 3), 1 / 3)])
-        prepared = emission.prepared(values)
-        found, expected = prepared.m_step(longer, more), prepared.m_step(values, weights)
+        prepared = emission.prepared(Rows(values))
+        found, expected = prepared.m_step(Rows(longer), more), prepared.m_step(Rows(values), weights)
         np.testing.assert_allclose(found.means, expected.means, rtol=1e-12)
         np.testing.assert_allclose(found.parameters["covariances"], expected.parameters["covariances"], rtol=1e-12)
 
@@ -162,14 +163,14 @@ def test_a_state_or_column_without_weight_keeps_its_law():
     for covariance in COVARIANCES:
         emission, values, weights = case(covariance)
         weights[:, 1] = 0.0
-        found = emission.m_step(values, weights)
+        found = emission.m_step(Rows(values), weights)
         assert np.array_equal(found.means[1], emission.means[1])
         if covariance != "tied":
             assert np.array_equal(found.parameters["covariances"][1], emission.parameters["covariances"][1])
         assert np.isfinite(found.parameters["covariances"]).all()
     emission, values, weights = case("diag")
     values[:40, 2], weights[40:, 0] = np.nan, 0.0
-    found = emission.m_step(values, weights)
+    found = emission.m_step(Rows(values), weights)
     assert found.means[0, 2] == emission.means[0, 2]
     assert found.variances[0, 2] == emission.variances[0, 2]
 
@@ -185,20 +186,20 @@ def test_the_floor_is_a_constrained_maximum_and_is_stated(covariance):
     weights[:20, 0] = weights[20:, 1] = 1.0
     if covariance == "tied":
         values[:, 0] = np.where(np.arange(80) < 20, 1.0, -1.0)
-    emission = GaussianEmission.pooled(values, 2, covariance=covariance, min_variance=1e-3)
-    found = emission.m_step(values, weights)
+    emission = GaussianEmission.pooled(Rows(values), 2, covariance=covariance, min_variance=1e-3)
+    found = emission.m_step(Rows(values), weights)
     floor = 1e-3 * values.var(axis=0)
     matrices = dense(covariance, found.parameters["covariances"], 2, 3)
     limit = np.diag(floor.mean() * np.ones(3) if covariance == "spherical" else floor)
     assert np.linalg.eigvalsh(matrices - limit).min() > -1e-12
     assert len(found.notes) == 1 and "min_variance=0.001" in found.notes[0]
     if covariance in ("full", "tied"):
-        best = (weights * found.log_likelihood(values)).sum()
+        best = (weights * found.log_likelihood(Rows(values))).sum()
         for size in np.repeat([1e-4, 1e-2, 1.0], 15):
             extra = rng.normal(size=(3, 3)) * np.sqrt(floor) * size
             other = limit + (1 - min(size, 0.5)) * (found.parameters["covariances"] - limit) + extra.T @ extra
             moved = found.replaced({"covariances": other})
-            assert (weights * moved.log_likelihood(values)).sum() <= best + 1e-9 * abs(best)
+            assert (weights * moved.log_likelihood(Rows(values))).sum() <= best + 1e-9 * abs(best)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -211,8 +212,8 @@ def test_m_step_does_not_depend_on_units(covariance):
         unit = np.array([2.0**-20, 2.0**30])
     values[:15], weights[:15] = values[0], [1.0, 0.0, 0.0]
     weights[15:, 0] = 0.0
-    first = GaussianEmission.pooled(values, 3, covariance=covariance).m_step(values, weights)
-    second = GaussianEmission.pooled(values * unit, 3, covariance=covariance).m_step(values * unit, weights)
+    first = GaussianEmission.pooled(Rows(values), 3, covariance=covariance).m_step(Rows(values), weights)
+    second = GaussianEmission.pooled(Rows(values * unit), 3, covariance=covariance).m_step(Rows(values * unit), weights)
     assert first.notes == second.notes
     np.testing.assert_allclose(second.means, first.means * unit, rtol=1e-9)
     np.testing.assert_allclose(second.variances, first.variances * unit**2, rtol=1e-9)
@@ -252,15 +253,15 @@ def test_residuals_are_normal_scores_of_the_mixture():
     emission, values, weights = case("diag", missing=0.2)
     z = (values[:, :, None] - emission.means.T) / np.sqrt(emission.variances.T)
     expected = ndtri((weights[:, None, :] * ndtr(z)).sum(axis=-1))
-    np.testing.assert_allclose(emission.residuals(values, weights), expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(emission.residuals(Rows(values), weights), expected, rtol=1e-8, atol=1e-9)
     one = GaussianEmission.given({"means": [[1.0]], "covariances": [[4.0]]}, 1)
     far = np.array([[61.0], [-59.0], [1.0], [np.nan]])
     np.testing.assert_allclose(
-        one.residuals(far, np.ones((4, 1)))[:, 0], [30.0, -30.0, 0.0, np.nan], rtol=1e-10, atol=1e-15
+        one.residuals(Rows(far), np.ones((4, 1)))[:, 0], [30.0, -30.0, 0.0, np.nan], rtol=1e-10, atol=1e-15
     )
     two = GaussianEmission.given({"means": [[0.0], [5.0]], "covariances": [[1.0], [1.0]]}, 2)
-    np.testing.assert_allclose(two.residuals(np.array([[0.3]]), np.array([[1.0, 0.0]])), [[0.3]], rtol=1e-12)
-    ends = two.residuals(np.array([[40.0], [-35.0]]), np.full((2, 2), 0.5))[:, 0]
+    np.testing.assert_allclose(two.residuals(Rows(np.array([[0.3]])), np.array([[1.0, 0.0]])), [[0.3]], rtol=1e-12)
+    ends = two.residuals(Rows(np.array([[40.0], [-35.0]])), np.full((2, 2), 0.5))[:, 0]
     np.testing.assert_allclose(ends, [-ndtri_exp(np.log(0.5) + log_ndtr(-35.0)), -ends[0]], rtol=1e-12)
 
 
@@ -271,10 +272,10 @@ def test_sizes_and_order():
         emission, values, _ = case(covariance, missing=0.2)
         assert (emission.states, emission.dim, emission.n_parameters) == (3, 4, free[covariance])
         np.testing.assert_array_equal(
-            emission.reordered(order).log_likelihood(values), emission.log_likelihood(values)[:, order]
+            emission.reordered(order).log_likelihood(Rows(values)), emission.log_likelihood(Rows(values))[:, order]
         )
         again = GaussianEmission.given(emission.parameters, 3, covariance=covariance)
-        assert np.array_equal(again.log_likelihood(values), emission.log_likelihood(values))
+        assert np.array_equal(again.log_likelihood(Rows(values)), emission.log_likelihood(Rows(values)))
         assert emission.variances.shape == (3, 4)
     assert EMISSIONS["gaussian"] is GaussianEmission
 
@@ -320,6 +321,6 @@ def test_bad_covariances_are_refused(covariance, covariances, message):
 def test_columns_that_cannot_be_fitted_are_named(column, message):
     values = np.column_stack([np.arange(10.0), column])
     with pytest.raises(InputError, match=f"column oil .*{message}"):
-        GaussianEmission.pooled(values, 2, ["gdp", "oil"])
+        GaussianEmission.pooled(Rows(values, columns=("gdp", "oil")), 2)
     with pytest.raises(InputError, match=message):
-        GaussianEmission.pooled(values, 2)
+        GaussianEmission.pooled(Rows(values), 2)

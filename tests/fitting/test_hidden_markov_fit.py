@@ -8,6 +8,7 @@ import pytest
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.gaussian import GaussianEmission
+from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
 from statewise.fitting.em import EMResult
 from statewise.fitting.hidden_markov import HiddenMarkov, baum_welch
@@ -49,7 +50,7 @@ def test_moving_means_stay_in_their_sequence():
 
 
 def pooled(values, states=2, **options):
-    return GaussianEmission.pooled(values, states, **options)
+    return GaussianEmission.pooled(Rows(values), states, **options)
 
 
 def test_a_start_is_the_m_step_of_its_labels():
@@ -57,7 +58,7 @@ def test_a_start_is_the_m_step_of_its_labels():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(5, 0.1, 30), rng.normal(-5, 0.1, 20)])[:, None]
     values[3] = np.nan
-    found = start(pooled(values), values, np.array([50]), {}, "kmeans", 0, rng)
+    found = start(pooled(values), Rows(values), {}, "kmeans", 0, rng)
     np.testing.assert_allclose(found.emission.means[:, 0], [values[30:].mean(), np.nanmean(values[:30])], rtol=1e-12)
     np.testing.assert_allclose(found.chain.initial, [1 / 3, 2 / 3])
     np.testing.assert_allclose(found.chain.transition, [[20 / 21, 1 / 21], [2 / 30, 28 / 30]])
@@ -66,12 +67,12 @@ def test_a_start_is_the_m_step_of_its_labels():
 def test_given_parameters_replace_what_a_start_finds():
     values = np.random.default_rng(0).normal(size=(60, 1))
     given = {"means": np.array([[3.0], [-1.0]]), "transition_probs": np.array([[0.2, 0.8], [0.5, 0.5]])}
-    found = start(pooled(values), values, np.array([60]), given, "kmeans", 0, np.random.default_rng(0))
+    found = start(pooled(values), Rows(values), given, "kmeans", 0, np.random.default_rng(0))
     assert np.array_equal(found.emission.means, given["means"])
     assert np.array_equal(found.chain.transition, given["transition_probs"])
     with pytest.raises(InputError, match="`means` has shape \\(2, 2\\); pass one column for each of the data's 1"):
         start(
-            pooled(values), values, np.array([60]), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0)
+            pooled(values), Rows(values), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0)
         )
 
 
@@ -82,7 +83,7 @@ def test_starts_are_reproducible_differ_and_rule_nothing_out(kind):
     means = []
     for number in range(4):
         one, two = (
-            start(pooled(values, 3), values, np.array([300]), {}, kind, number, np.random.default_rng(number))
+            start(pooled(values, 3), Rows(values), {}, kind, number, np.random.default_rng(number))
             for _ in range(2)
         )
         assert np.array_equal(one.emission.means, two.emission.means)
@@ -99,7 +100,7 @@ def test_a_start_over_stretches_separates_volatility():
     values = np.concatenate([rng.normal(0, s, 100) for s in (1, 10, 1, 10)])[:, None]
     ratio = []
     for number in (0, 1):
-        found = start(pooled(values), values, np.array([400]), {}, "kmeans", number, np.random.default_rng(1))
+        found = start(pooled(values), Rows(values), {}, "kmeans", number, np.random.default_rng(1))
         low, high = np.sort(np.sqrt(found.emission.variances[:, 0]))
         ratio.append(high / low)
     assert ratio[0] < 1.6 and ratio[1] > 2.0
@@ -149,12 +150,12 @@ def test_the_likelihood_of_the_last_iteration_is_that_of_its_parameters(max_iter
     rng = np.random.default_rng(3)
     values, lengths = rng.normal(size=(60, 2)), np.array([40, 20])
     chain = Chain(np.array([0.5, 0.5]), np.array([[0.8, 0.2], [0.3, 0.7]]))
-    laws = GaussianEmission(np.array([[-1.0, 0.0], [1.0, 0.5]]), np.ones((2, 2))).prepared(values)
+    laws = GaussianEmission(np.array([[-1.0, 0.0], [1.0, 0.5]]), np.ones((2, 2))).prepared(Rows(values))
     run, longer = (
-        baum_welch(HiddenMarkov(chain, laws), values, lengths, max_iter=count, tol=0.0)
+        baum_welch(HiddenMarkov(chain, laws), Rows(values, lengths), max_iter=count, tol=0.0)
         for count in (max_iter, max_iter + 2)
     )
     found = run.parameters
-    again = discrete.smooth(found.chain, found.emission.log_likelihood(values), lengths).log_prob
+    again = discrete.smooth(found.chain, found.emission.log_likelihood(Rows(values)), lengths).log_prob
     assert run.log_prob == run.trace[-1] == pytest.approx(again, rel=1e-14)
     np.testing.assert_allclose(run.trace, longer.trace[:max_iter], rtol=1e-14)  # the same sums, in the same order

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from statewise.emissions.rows import Rows
 from statewise.results.marginals import Marginals
 
 
 class Emission(abc.ABC):
     """K laws of a row of p values. Immutable: `m_step` and `reordered` return new ones.
 
-    Discrete inference sees only `log_likelihood`; a model sees only this class. Any entry of `values` may be NaN: it is
+    Discrete inference sees only `log_likelihood`; a model sees only this class. Any entry of a row may be NaN: it is
     integrated out, and a row of NaN has log-likelihood 0 in every state.
+
+    Attributes:
+        kind: the family's name.
+        parameter_names: its parameters; the first says where each state is, such as the means.
+        option_names: the constructor options of a model that the family understands; `given` and `pooled` take them.
+        needs_spread: a column in which nothing varies, or fewer distinct rows than states, cannot be fitted.
+        uses_inputs: the laws depend on the rows' inputs.
     """
 
     kind: ClassVar[str]
     parameter_names: ClassVar[tuple[str, ...]]
+    option_names: ClassVar[tuple[str, ...]] = ()
+    needs_spread: ClassVar[bool] = False
+    uses_inputs: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -28,15 +39,15 @@ class Emission(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def pooled(cls, values: np.ndarray, states: int, columns: Sequence[str] = (), **options: Any) -> Self:
-        """The law of all of `values` together in every state, prepared for them: where a fit begins."""
+    def pooled(cls, rows: Rows, states: int, **options: Any) -> Self:
+        """The law of all rows together in every state, prepared for them: where a fit begins."""
 
     @abc.abstractmethod
-    def prepared(self, values: np.ndarray, columns: Sequence[str] = ()) -> Self:
-        """The same laws, their safeguards scaled to the values that they are to be fitted to.
+    def prepared(self, rows: Rows) -> Self:
+        """The same laws, their safeguards scaled to the rows that they are to be fitted to.
 
         Raises:
-            InputError: the family cannot be fitted to these values; the message names the column.
+            InputError: the family cannot be fitted to these rows; the message names the column.
         """
 
     @abc.abstractmethod
@@ -74,15 +85,33 @@ class Emission(abc.ABC):
         """(K, p) variance of each column in each state."""
 
     @abc.abstractmethod
-    def log_likelihood(self, values: np.ndarray) -> np.ndarray:
+    def log_likelihood(self, rows: Rows) -> np.ndarray:
         """(rows, K) log density or log probability of the observed entries of each row in each state."""
 
     @abc.abstractmethod
-    def sample(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(rows, p) one draw from the law of each state of the path (rows,)."""
+    def sample(
+        self,
+        paths: np.ndarray,
+        rng: np.random.Generator,
+        inputs: np.ndarray | None = None,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """(count, steps, p) one draw from the law of each state of the paths (count, steps).
+
+        Args:
+            paths: states.
+            rng: where chance comes from.
+            inputs: (count, steps, u), for laws that depend on them.
+            before: (count, r, p) the last rows before the first step, for laws that look back `look_back` = r steps.
+        """
+
+    @property
+    def look_back(self) -> int:
+        """How many earlier rows the law of a row depends on."""
+        return 0
 
     @abc.abstractmethod
-    def m_step(self, values: np.ndarray, weights: np.ndarray) -> Self:
+    def m_step(self, rows: Rows, weights: np.ndarray) -> Self:
         """The laws that maximise the expected log-likelihood, `weights` (rows, K) being the states' probabilities.
 
         Never lowers the likelihood. A state or a column without weight keeps its law.
@@ -93,15 +122,22 @@ class Emission(abc.ABC):
         """The same laws with state `order[k]` in place k."""
 
     @abc.abstractmethod
-    def marginals(self, weights: np.ndarray) -> Marginals:
-        """The law of each column (..., p) when the states have the probabilities `weights` (..., K)."""
+    def marginals(self, weights: np.ndarray, rows: Rows | None = None) -> Marginals:
+        """The law of each column (..., p) when the states have the probabilities `weights` (..., K).
+
+        Laws that depend on inputs or earlier rows take them from `rows`, one for each entry of the leading axes.
+        """
 
     @abc.abstractmethod
-    def residuals(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def residuals(self, rows: Rows, weights: np.ndarray) -> np.ndarray:
         """(rows, p) normal pseudo-residuals Φ⁻¹(F(y)), F the marginal law under `weights` (rows, K); NaN where missing.
 
         Source: Zucchini, MacDonald & Langrock, *Hidden Markov Models for Time Series* (2016), §6.2.
         """
+
+    def points(self, rows: Rows) -> np.ndarray:
+        """(rows, any) standardised coordinates in which a start looks for clusters; zeros where nothing is known."""
+        return np.asarray(np.nan_to_num((rows.values - self.means[0]) / np.sqrt(self.variances[0])))
 
     @property
     def notes(self) -> tuple[str, ...]:

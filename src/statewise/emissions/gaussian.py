@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise.emissions import gaussian_dense, gaussian_diagonal
 from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
 from statewise.results.marginals import MixtureMarginals
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
@@ -34,6 +35,8 @@ class GaussianEmission(Emission):
 
     kind: ClassVar[str] = "gaussian"
     parameter_names: ClassVar[tuple[str, ...]] = ("means", "covariances")
+    option_names: ClassVar[tuple[str, ...]] = ("covariance", "min_variance")
+    needs_spread: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -60,8 +63,8 @@ class GaussianEmission(Emission):
         return cls(means, judged, **options)
 
     @classmethod
-    def pooled(cls, values: np.ndarray, states: int, columns: Sequence[str] = (), **options: Any) -> Self:
-        mean, variance = _column_moments(values)
+    def pooled(cls, rows: Rows, states: int, **options: Any) -> Self:
+        mean, variance = _column_moments(rows.values)
         covariance = options.get("covariance", "diag")
         shapes = {
             "diag": np.tile(variance, (states, 1)),
@@ -69,10 +72,10 @@ class GaussianEmission(Emission):
             "tied": np.diag(variance),
             "spherical": np.full(states, variance.mean()),
         }
-        return cls(np.tile(mean, (states, 1)), shapes[covariance], **options).prepared(values, columns)
+        return cls(np.tile(mean, (states, 1)), shapes[covariance], **options).prepared(rows)
 
-    def prepared(self, values: np.ndarray, columns: Sequence[str] = ()) -> Self:
-        return self._with(floor=self._min_variance * _fit_variance(values, columns))
+    def prepared(self, rows: Rows) -> Self:
+        return self._with(floor=self._min_variance * fit_variance(rows))
 
     def replaced(self, parameters: Mapping[str, Any]) -> Self:
         if not parameters:
@@ -143,14 +146,16 @@ class GaussianEmission(Emission):
 
     # --- likelihood and M step ----------------------------------------------------------------------------------------
 
-    def log_likelihood(self, values: np.ndarray) -> np.ndarray:
+    def log_likelihood(self, rows: Rows) -> np.ndarray:
+        values = rows.values
         if self._covariance in ("diag", "spherical"):
             return gaussian_diagonal.log_likelihood(values, self._means, self.variances)
         return gaussian_dense.log_likelihood(values, self._means, self._dense())
 
-    def m_step(self, values: np.ndarray, weights: np.ndarray) -> Self:
+    def m_step(self, rows: Rows, weights: np.ndarray) -> Self:
         if self._floor is None:
-            return self.prepared(values).m_step(values, weights)
+            return self.prepared(rows).m_step(rows, weights)
+        values = rows.values
         if self._covariance in ("diag", "spherical"):
             step = gaussian_diagonal.m_step
             spherical = self._covariance == "spherical"
@@ -162,29 +167,39 @@ class GaussianEmission(Emission):
 
     # --- laws ---------------------------------------------------------------------------------------------------------
 
-    def sample(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        drawn = rng.standard_normal((len(path), self.dim))
+    def sample(
+        self,
+        paths: np.ndarray,
+        rng: np.random.Generator,
+        inputs: np.ndarray | None = None,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
+        drawn = rng.standard_normal((*paths.shape, self.dim))
         roots = np.linalg.cholesky(self._dense())
         for state in range(self.states):
-            here = path == state
+            here = paths == state
             drawn[here] = self._means[state] + drawn[here] @ roots[state].T
         return drawn
 
-    def marginals(self, weights: np.ndarray) -> MixtureMarginals:
+    def marginals(self, weights: np.ndarray, rows: Rows | None = None) -> MixtureMarginals:
         shape = (*weights.shape[:-1], self.dim, self.states)
         spread = np.broadcast_to(weights[..., None, :], shape)
         return MixtureMarginals(spread, np.broadcast_to(self._means.T, shape), np.broadcast_to(self.variances.T, shape))
 
-    def residuals(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(weights)[:, None, :]
-        seen = ~np.isnan(values)
-        z = (np.where(seen, values, 0.0)[:, :, None] - self._means.T) / np.sqrt(self.variances.T)
-        below = np.logaddexp.reduce(log_weights + log_ndtr(z), axis=-1)
-        above = np.logaddexp.reduce(log_weights + log_ndtr(-z), axis=-1)
-        # From the smaller tail: 1 − F rounds to 0 beyond eight standard deviations, log F does not.
-        scores = np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
-        return np.where(seen, scores, np.nan)
+    def residuals(self, rows: Rows, weights: np.ndarray) -> np.ndarray:
+        return normal_scores(rows, weights, self._means.T, self.variances.T)
+
+
+def normal_scores(rows: Rows, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """(rows, p) Φ⁻¹(F(y)), F the mixture of N(means, variances), each (..., p, K), with shares `weights` (rows, K)."""
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)[:, None, :]
+    z = (np.where(rows.seen, rows.values, 0.0)[:, :, None] - means) / np.sqrt(variances)
+    below = np.logaddexp.reduce(log_weights + log_ndtr(z), axis=-1)
+    above = np.logaddexp.reduce(log_weights + log_ndtr(-z), axis=-1)
+    # From the smaller tail: 1 − F rounds to 0 beyond eight standard deviations, log F does not.
+    scores = np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+    return np.where(rows.seen, scores, np.nan)
 
 
 def _judged(covariance: str, given: Any, states: int, dim: int) -> np.ndarray:
@@ -230,23 +245,24 @@ def _column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / count
 
 
-def _fit_variance(values: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+def fit_variance(rows: Rows) -> np.ndarray:
     """The columns' variances, or the reason why no Gaussian can be fitted to a column."""
+    values = rows.values
     with np.errstate(over="ignore", invalid="ignore"):
         variance = _column_moments(values)[1]
-    rows = np.ascontiguousarray(values.T)  # so that the extremes run along memory
-    low, high = (reach.reduce(rows, axis=1, initial=np.nan) for reach in (np.fmin, np.fmax))
-    for d, column in enumerate(columns or [f"number {d}" for d in range(values.shape[1])]):
+    turned = np.ascontiguousarray(values.T)  # so that the extremes run along memory
+    low, high = (reach.reduce(turned, axis=1, initial=np.nan) for reach in (np.fmin, np.fmax))
+    for d in range(rows.dim):
         if np.isnan(low[d]):
-            raise InputError(f"column {column} has no observed entry; leave it out of the values")
+            raise InputError(f"{rows.named(d)} has no observed entry; leave it out of the values")
         if low[d] == high[d]:
             count = int((~np.isnan(values[:, d])).sum())
             raise InputError(
-                f"column {column} is constant at {low[d]:g} in all {count} observed entries, so a Gaussian has no "
+                f"{rows.named(d)} is constant at {low[d]:g} in all {count} observed entries, so a Gaussian has no "
                 "maximum likelihood there; leave the column out"
             )
         if not _RANGE[0] < variance[d] < _RANGE[1]:
             raise InputError(
-                f"column {column} has variance {variance[d]:g}, beyond doubles; measure it in another unit"
+                f"{rows.named(d)} has variance {variance[d]:g}, beyond doubles; measure it in another unit"
             )
     return variance

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from statewise.emissions.base import Emission
+from statewise.emissions.bernoulli import BernoulliEmission
+from statewise.emissions.exponential import ExponentialEmission
+from statewise.emissions.gamma import GammaEmission
 from statewise.emissions.gaussian import GaussianEmission
+from statewise.emissions.negative_binomial import NegativeBinomialEmission
+from statewise.emissions.poisson import PoissonEmission
+from statewise.emissions.student_t import StudentTEmission
 
-EMISSIONS: dict[str, type[Emission]] = {GaussianEmission.kind: GaussianEmission}
+_FAMILIES: tuple[type[Emission], ...] = (
+    BernoulliEmission,
+    ExponentialEmission,
+    GammaEmission,
+    GaussianEmission,
+    NegativeBinomialEmission,
+    PoissonEmission,
+    StudentTEmission,
+)
+EMISSIONS: dict[str, type[Emission]] = {family.kind: family for family in _FAMILIES}

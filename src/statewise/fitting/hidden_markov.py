@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
 from statewise.fitting.em import EMResult, em
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain, Smoothed
@@ -38,30 +39,29 @@ Run = EMResult[HiddenMarkov]
 
 def baum_welch(
     start: HiddenMarkov,
-    values: np.ndarray,
-    lengths: np.ndarray,
+    rows: Rows,
     *,
     max_iter: int,
     tol: float,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Run:
-    """EM for packed `values` (rows, p): expected counts from forward–backward, then their shares and the laws' M step.
+    """EM: expected counts from forward–backward, then their shares and the laws' M step.
 
     Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
     """
 
     def e_step(model: HiddenMarkov) -> tuple[float, Smoothed]:
-        done = discrete.smooth(model.chain, model.emission.log_likelihood(values), lengths)
+        done = discrete.smooth(model.chain, model.emission.log_likelihood(rows), rows.lengths)
         return done.log_prob, done
 
     def m_step(model: HiddenMarkov, done: Smoothed) -> HiddenMarkov:
-        return HiddenMarkov(_shares(model.chain, done), model.emission.m_step(values, done.probs))
+        return HiddenMarkov(_shares(model.chain, done), model.emission.m_step(rows, done.probs))
 
     def score(model: HiddenMarkov) -> float:
-        table = model.emission.log_likelihood(values)
-        return float(discrete.log_prob_steps(model.chain, table, lengths).sum())
+        table = model.emission.log_likelihood(rows)
+        return float(discrete.log_prob_steps(model.chain, table, rows.lengths).sum())
 
-    n_steps = observed_steps(values)
+    n_steps = observed_steps(rows.values)
     return em(
         start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration
     )

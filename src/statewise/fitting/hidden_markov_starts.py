@@ -8,6 +8,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
 from statewise.fitting.hidden_markov import HiddenMarkov
 from statewise.fitting.kmeans import kmeans, nearest
 from statewise.inference.discrete import Chain
@@ -19,8 +20,7 @@ _REACH = 5  # rows to either side that a stretch takes in
 
 def start(
     pooled: Emission,
-    values: np.ndarray,
-    lengths: np.ndarray,
+    rows: Rows,
     given: Mapping[str, np.ndarray],
     kind: str,
     number: int,
@@ -33,36 +33,50 @@ def start(
 
     Args:
         pooled: the emission family with one law for all data; says K.
-        values, lengths: packed rows.
-        given: parameters that replace what is found here; given means are the centres.
+        rows: what the model is to be fitted to.
+        given: parameters that replace what is found here; a given first parameter, such as the means, says the centres.
         kind: 'kmeans' or 'random'. With 'kmeans', start 0 clusters the rows; start 1 the level and spread of the
             stretch around each row, which finds regimes that differ in volatility alone; later ones take turns with
-            k-means++ seeds as centres. With 'random' the centres are rows drawn at random.
+            k-means++ seeds as centres. With 'random' the centres are rows drawn at random. Where the rows take few
+            distinct values, every start looks at stretches.
         number: of the start, from 0.
         rng: for the centres.
     """
-    seen = ~np.isnan(values).all(axis=1)
-    centre, unit = pooled.means[0], np.sqrt(pooled.variances[0])
-    points = np.nan_to_num((values - centre) / unit)
     laws = pooled.replaced({name: given[name] for name in pooled.parameter_names if name in given})
-    if "means" in given:
-        centres = (laws.means - centre) / unit
-    else:
-        if kind == "kmeans" and number % 2:
-            points = _stretches(points, lengths)
-        few = np.flatnonzero(seen)
-        few = few if len(few) <= _ROWS else rng.choice(few, _ROWS, replace=False)
-        rounds = _LLOYD if kind == "kmeans" and number < 2 else 0
-        centres = kmeans(points[few], pooled.states, rng, rounds=rounds, plus_plus=kind == "kmeans")
-    labels = np.where(seen, nearest(points, centres), -1)
+    located = pooled.parameter_names[0] in given
+    labels = _labels(pooled, laws if located else None, rows, kind, number, rng)
     weights = (labels[:, None] == np.arange(pooled.states)).astype(np.float64)
-    found = HiddenMarkov(_chain(labels, lengths, pooled.states), pooled.m_step(values, weights))
-    found = found if "means" in given else found.sorted()
+    found = HiddenMarkov(_chain(labels, rows.lengths, pooled.states), pooled.m_step(rows, weights))
+    found = found if located else found.sorted()
     chain = Chain(
         given.get("initial_probs", found.chain.initial), given.get("transition_probs", found.chain.transition)
     )
     kept = {name: value for name, value in laws.parameters.items() if name in given}
     return HiddenMarkov(chain, found.emission.replaced(kept))
+
+
+def _labels(
+    pooled: Emission, located: Emission | None, rows: Rows, kind: str, number: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(rows,) the state that a start puts each row in; −1 where nothing was seen."""
+    seen = rows.seen.any(axis=1)
+    if located is not None:
+        return np.where(seen, located.log_likelihood(rows).argmax(axis=1), -1)
+    points = pooled.points(rows)
+    if _takes_few_values(points[seen], pooled.states):
+        points = _stretches(points, rows.lengths) + 1e-6 * rng.standard_normal((len(points), 2 * points.shape[1]))
+    elif kind == "kmeans" and number % 2:
+        points = _stretches(points, rows.lengths)
+    few = np.flatnonzero(seen)
+    few = few if len(few) <= _ROWS else rng.choice(few, _ROWS, replace=False)
+    rounds = _LLOYD if kind == "kmeans" and number < 2 else 0
+    centres = kmeans(points[few], pooled.states, rng, rounds=rounds, plus_plus=kind == "kmeans")
+    return np.where(seen, nearest(points, centres), -1)
+
+
+def _takes_few_values(points: np.ndarray, states: int) -> bool:
+    """Whether the points are so few distinct ones that clusters of them say little: symbols, flags, low counts."""
+    return len(points) > 4 * states and len(np.unique(points[:_ROWS], axis=0)) < 4 * states
 
 
 def _stretches(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:

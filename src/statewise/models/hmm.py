@@ -17,6 +17,7 @@ from statewise._core.seed import child_seed, generator
 from statewise.emissions.base import Emission
 from statewise.emissions.gaussian import COVARIANCES
 from statewise.emissions.registry import EMISSIONS
+from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
 from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch
 from statewise.fitting.hidden_markov_starts import require_distinct, start
@@ -239,12 +240,11 @@ class HMM(Density, Trainable, HasDiscreteStates):
         seqs = self._receive_anew(data)
         runs: list[Run] = []
         seed = checks.Optional(checks.Integer()).check("seed", seed)
-        starts = list(self._starts(seqs, init, restarts, seed))
+        rows = _rows(seqs)
+        starts = list(self._starts(seqs, rows, init, restarts, seed))
         with progress("fitting HMM", len(starts) * max_iter) as advance:
             for begin in starts:
-                runs.append(
-                    baum_welch(begin(), seqs.values, seqs.lengths, max_iter=max_iter, tol=tol, on_iteration=advance)
-                )
+                runs.append(baum_welch(begin(), rows, max_iter=max_iter, tol=tol, on_iteration=advance))
                 advance(max_iter - len(runs[-1].trace))
         chosen = hidden_markov.best(runs)
         self._take(chosen.parameters if init == "current" or self._given else chosen.parameters.sorted())
@@ -261,19 +261,19 @@ class HMM(Density, Trainable, HasDiscreteStates):
             self._schema = before
 
     def _starts(
-        self, seqs: Sequences, init: str, restarts: int, seed: int | None
+        self, seqs: Sequences, rows: Rows, init: str, restarts: int, seed: int | None
     ) -> Iterator[Callable[[], HiddenMarkov]]:
         """Functions that make a start each, when its turn comes."""
         if init == "current":
             model = self._for_columns_of(seqs)
-            yield lambda: HiddenMarkov(model.chain, model.emission.prepared(seqs.values, seqs.columns))
+            yield lambda: HiddenMarkov(model.chain, model.emission.prepared(rows))
             return
-        pooled = self._family.pooled(seqs.values, self._options["states"], seqs.columns, **self._emission_options)
+        pooled = self._family.pooled(rows, self._options["states"], **self._emission_options)
         require_distinct(seqs.values, self._options["states"])
         # With given means nothing is left to chance.
         for number in range(1 if "means" in self._given else restarts):
             rng = generator(child_seed(seed, number))
-            yield partial(start, pooled, seqs.values, seqs.lengths, self._given, init, number, rng)
+            yield partial(start, pooled, rows, self._given, init, number, rng)
 
     # --- verbs --------------------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
 
     def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray, np.ndarray]:
         model = self._for_columns_of(seqs)
-        return model.chain, model.emission.log_likelihood(seqs.values), seqs.lengths
+        return model.chain, model.emission.log_likelihood(_rows(seqs)), seqs.lengths
 
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
         return discrete.log_prob_steps(*self._table(seqs))
@@ -318,8 +318,9 @@ class HMM(Density, Trainable, HasDiscreteStates):
         seqs = self._receive(data)
         ahead = discrete.filter(*self._table(seqs)).predicted
         emission = self._for_columns_of(seqs).emission
-        law = emission.marginals(ahead)
-        residuals = emission.residuals(seqs.values, ahead)
+        rows = _rows(seqs)
+        law = emission.marginals(ahead, rows)
+        residuals = emission.residuals(rows, ahead)
         return Predicted(law.mean, law.variance, residuals, seqs.lengths, seqs.ids, seqs.columns, seqs.times)
 
     def forecast(
@@ -348,7 +349,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
         assert self._model is not None
         rng = generator(seed)
         path = discrete.sample_paths(self._model.chain, length, count, rng)
-        return self._drawn(self._model.emission.sample(path.reshape(-1), rng).reshape(count, length, -1))
+        return self._drawn(self._model.emission.sample(path, rng))
 
     def memory(self, data: Any = None) -> Memory:
         """How fast the belief about the state forgets.
@@ -368,6 +369,10 @@ class HMM(Density, Trainable, HasDiscreteStates):
             if not np.isnan(along):
                 rate, method = along, "gradient"
         return Memory(half_life(rate), rate, method, half_life(mixing))
+
+
+def _rows(seqs: Sequences) -> Rows:
+    return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns, seqs.input_columns)
 
 
 def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -> FitResult:

@@ -1,0 +1,103 @@
+"""The rows that emission laws are applied to: packed values, with what else a law may depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Packed rows of all sequences.
+
+    Attributes:
+        values: (rows, p); NaN is missing.
+        lengths: (N,) rows of each sequence; one sequence unless given.
+        inputs: (rows, u), or None.
+        columns, input_columns: names, for messages.
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    inputs: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
+    input_columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.lengths):
+            object.__setattr__(self, "lengths", np.array([len(self.values)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def dim(self) -> int:
+        return self.values.shape[1]
+
+    def named(self, d: int) -> str:
+        """Column d as a message calls it."""
+        return f"column {self.columns[d]}" if self.columns else f"column number {d}"
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """(rows, p) whether an entry is observed."""
+        return ~np.isnan(self.values)
+
+    @cached_property
+    def singles(self) -> tuple[Rows, ...]:
+        """Each column alone."""
+        names = [(name,) for name in self.columns] or [()] * self.dim
+        alone = (np.ascontiguousarray(self.values[:, [d]]) for d in range(self.dim))
+        return tuple(
+            Rows(values, self.lengths, self.inputs, names[d], self.input_columns) for d, values in enumerate(alone)
+        )
+
+    @cached_property
+    def distinct(self) -> tuple[Distinct, ...]:
+        """The distinct observed values of each column, and where they are."""
+        return tuple(Distinct.of(self.values[:, d]) for d in range(self.dim))
+
+    def lags(self, order: int, fills: np.ndarray) -> np.ndarray:
+        """(rows, order · p) the rows 1 … order steps before each in its sequence; `fills` (p,) for what is not there."""
+        known = np.where(self.seen, self.values, fills)
+        position = np.arange(len(self)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+        found = np.empty((len(self), order * self.dim))
+        for lag in range(1, order + 1):
+            block = found[:, (lag - 1) * self.dim : lag * self.dim]
+            block[:] = fills
+            block[lag:] = np.where(position[lag:, None] >= lag, known[:-lag], fills)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """One column by its distinct observed values, ascending.
+
+    Attributes:
+        values: (m,).
+        which: (rows,) the number of each row's value; m where it is missing.
+        indicator: (m, rows) sparse: one where a row has a value, so that ``indicator @ weights`` adds weights by value.
+    """
+
+    values: np.ndarray
+    which: np.ndarray
+    indicator: sparse.csr_array
+
+    @classmethod
+    def of(cls, column: np.ndarray) -> Distinct:
+        values, which = np.unique(column, return_inverse=True)
+        which = which.reshape(-1)
+        if len(values) and np.isnan(values[-1]):
+            values = values[:-1]
+        rows = np.flatnonzero(which < len(values))
+        indicator = sparse.csr_array(
+            (np.ones(len(rows)), (which[rows], rows)), shape=(len(values), len(column)), dtype=np.float64
+        )
+        return cls(values, which, indicator)
+
+    def spread(self, table: np.ndarray) -> np.ndarray:
+        """(rows, K) the table's row (m, K) for each row's value; zeros where it is missing."""
+        return np.take(np.concatenate([table, np.zeros((1, table.shape[1]))]), self.which, axis=0)
