@@ -49,7 +49,7 @@ class Rows:
     @cached_property
     def singles(self) -> tuple[Rows, ...]:
         """Each column alone."""
-        names = [(name,) for name in self.columns] or [()] * self.dim
+        names: list[tuple[str, ...]] = [(name,) for name in self.columns] or [()] * self.dim
         alone = (np.ascontiguousarray(self.values[:, [d]]) for d in range(self.dim))
         return tuple(
             Rows(values, self.lengths, self.inputs, names[d], self.input_columns) for d, values in enumerate(alone)
