@@ -133,12 +133,12 @@ def m_step(
         found = (share[:, None, None] * about_means).sum(axis=0)
     else:
         found = np.where(known[:, None, None], about_means, covariances)
-    lifted, low = _lift(found, floor)
+    lifted, low = lift(found, floor)
     held = tuple(int(k) for k in np.flatnonzero(low))
     return Estimate(means + shift, lifted, held)
 
 
-def _lift(covariances: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lift(covariances: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The covariances Σ that maximise −log|Σ| − tr(Σ⁻¹ S) under Σ ⪰ diag(floor), and whether that differs from S.
 
     In units of the floor: the eigenvalues of S below 1 become 1 (a trace of products is least when eigenvectors are

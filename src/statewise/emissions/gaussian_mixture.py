@@ -147,7 +147,8 @@ class GaussianMixtureEmission(Emission):
         np.exp(joint, out=joint)
         joint *= (weights / joint.sum(axis=2))[:, :, None]
         flat = joint.reshape(len(rows), -1)
-        counts = (flat * rows.seen.any(axis=1)[:, None]).sum(axis=0).reshape(self._shares.shape)
+        seen = rows.seen.any(axis=1).astype(np.float64)
+        counts = (seen @ flat).reshape(self._shares.shape)
         total = counts.sum(axis=1, keepdims=True)
         shares = np.where(total > NO_WEIGHT, counts / np.where(total > NO_WEIGHT, total, 1.0), self._shares)
         return self._with(self._laws.m_step(rows, flat), shares)

@@ -148,9 +148,10 @@ def product_of(families: tuple[tuple[str, type[Emission]], ...]) -> type[Product
             raise InputError(
                 f"`emission` gives column {column} the family {family.kind!r}, which cannot be part of a product"
             )
-    made = type("ProductEmission", (ProductEmission,), {})
-    made.families = families
-    made.parameter_names = tuple(f"{column}.{name}" for column, family in families for name in family.parameter_names)
-    made.option_names = tuple(sorted({name for _, family in families for name in family.option_names}))
-    made.needs_spread = False
-    return made
+
+    class Product(ProductEmission):
+        parameter_names = tuple(f"{column}.{name}" for column, family in families for name in family.parameter_names)
+        option_names = tuple(sorted({name for _, family in families for name in family.option_names}))
+
+    Product.families = families
+    return Product
