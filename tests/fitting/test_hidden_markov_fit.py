@@ -71,9 +71,7 @@ def test_given_parameters_replace_what_a_start_finds():
     assert np.array_equal(found.emission.means, given["means"])
     assert np.array_equal(found.chain.transition, given["transition_probs"])
     with pytest.raises(InputError, match="`means` has shape \\(2, 2\\); pass one column for each of the data's 1"):
-        start(
-            pooled(values), Rows(values), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0)
-        )
+        start(pooled(values), Rows(values), {"means": np.zeros((2, 2))}, "kmeans", 0, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("kind", ["kmeans", "random"])
@@ -83,8 +81,7 @@ def test_starts_are_reproducible_differ_and_rule_nothing_out(kind):
     means = []
     for number in range(4):
         one, two = (
-            start(pooled(values, 3), Rows(values), {}, kind, number, np.random.default_rng(number))
-            for _ in range(2)
+            start(pooled(values, 3), Rows(values), {}, kind, number, np.random.default_rng(number)) for _ in range(2)
         )
         assert np.array_equal(one.emission.means, two.emission.means)
         assert (one.chain.transition > 0).all() and (one.chain.initial > 0).all()

@@ -473,7 +473,7 @@ def test_data_that_cannot_be_fitted_are_refused(data, message):
 
 
 def test_other_columns_are_refused():
-    with pytest.raises(InputError, match="2 columns but the HMM has means for 1"):
+    with pytest.raises(InputError, match="2 columns but the HMM has laws for 1"):
         HMM(1, initial_probs=[1.0], transition_probs=[[1.0]], means=[0.0], covariances=[1.0]).log_prob(np.zeros((3, 2)))
     with pytest.raises(NotFittedError, match="no parameters yet"):
         HMM(2).log_prob([1.0, 2.0])

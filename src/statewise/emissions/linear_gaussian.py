@@ -237,7 +237,7 @@ class RegressionEmission(Emission):
         for k in range(self.states):
             step = _step_by_column if self._covariance == "diag" else _step_jointly
             best[k], covariances[k], low = step(rows, x, weights[:, k], best[k], covariances[k], self._floor)
-            held += [k] * low
+            held += [k] * bool(low)
         return self._with(intercepts=best[:, 0], coefficients=best[:, 1:], covariances=covariances, held=tuple(held))
 
     # --- laws ---------------------------------------------------------------------------------------------------------

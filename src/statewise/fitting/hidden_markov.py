@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,35 +43,57 @@ def baum_welch(
     *,
     max_iter: int,
     tol: float,
+    known: np.ndarray | None = None,
+    stay_prior: float = 0.0,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Run:
     """EM: expected counts from forward–backward, then their shares and the laws' M step.
 
+    Args:
+        start: where it begins.
+        rows: what the model is fitted to.
+        max_iter, tol, on_iteration: as in `em`.
+        known: (rows,) the state of each row, −1 where it is not known; the likelihood is that of the rows and these states
+            together.
+        stay_prior: κ of the prior ∝ Π P[k, k]^κ. The trace is of log likelihood plus log prior, `log_prob` without it.
+
     Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
     """
 
+    def prior(model: HiddenMarkov) -> float:
+        return stay_prior * float(np.log(np.diagonal(model.chain.transition)).sum()) if stay_prior else 0.0
+
     def e_step(model: HiddenMarkov) -> tuple[float, Smoothed]:
-        done = discrete.smooth(model.chain, model.emission.log_likelihood(rows), rows.lengths)
-        return done.log_prob, done
+        done = discrete.smooth(model.chain, table_of(model.emission, rows, known), rows.lengths)
+        return done.log_prob + prior(model), done
 
     def m_step(model: HiddenMarkov, done: Smoothed) -> HiddenMarkov:
-        return HiddenMarkov(_shares(model.chain, done), model.emission.m_step(rows, done.probs))
+        return HiddenMarkov(_shares(model.chain, done, stay_prior), model.emission.m_step(rows, done.probs))
 
     def score(model: HiddenMarkov) -> float:
-        table = model.emission.log_likelihood(rows)
-        return float(discrete.log_prob_steps(model.chain, table, rows.lengths).sum())
+        table = table_of(model.emission, rows, known)
+        return float(discrete.log_prob_steps(model.chain, table, rows.lengths).sum()) + prior(model)
 
     n_steps = observed_steps(rows.values)
-    return em(
-        start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration
-    )
+    run = em(start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration)
+    return replace(run, log_prob=run.log_prob - prior(run.parameters))
 
 
-def _shares(chain: Chain, done: Smoothed) -> Chain:
-    """Expected counts as probabilities; a state that is never left keeps its row."""
-    left = done.counts.sum(axis=1, keepdims=True)
+def table_of(emission: Emission, rows: Rows, known: np.ndarray | None) -> np.ndarray:
+    """(rows, K) log-likelihoods, −inf in the other states where the state is known."""
+    table = emission.log_likelihood(rows)
+    if known is None:
+        return table
+    other = (known[:, None] >= 0) & (known[:, None] != np.arange(emission.states))
+    return np.where(other, -np.inf, table)
+
+
+def _shares(chain: Chain, done: Smoothed, stay_prior: float) -> Chain:
+    """Expected counts as probabilities, `stay_prior` more for staying; a state that is never left keeps its row."""
+    counts = done.counts + stay_prior * np.eye(chain.states)
+    left = counts.sum(axis=1, keepdims=True)
     seen = left > _NO_COUNT
-    transition = np.where(seen, done.counts / np.where(seen, left, 1.0), chain.transition)
+    transition = np.where(seen, counts / np.where(seen, left, 1.0), chain.transition)
     return Chain(done.starts / done.starts.sum(), transition / transition.sum(axis=1, keepdims=True))
 
 

@@ -25,6 +25,8 @@ def start(
     kind: str,
     number: int,
     rng: np.random.Generator,
+    allowed: np.ndarray | None = None,
+    known: np.ndarray | None = None,
 ) -> HiddenMarkov:
     """A model in which each row belongs to the nearest of K centres, by one M step from those labels.
 
@@ -41,18 +43,46 @@ def start(
             distinct values, every start looks at stretches.
         number: of the start, from 0.
         rng: for the centres.
+        allowed: (K, K) the transitions that the chain can make; all unless given. Where a state cannot be returned to,
+            states are stretches of each sequence in turn, and it begins in the first.
+        known: (rows,) the state of each row, −1 where it is not known.
     """
     laws = pooled.replaced({name: given[name] for name in pooled.parameter_names if name in given})
     located = pooled.parameter_names[0] in given
-    labels = _labels(pooled, laws if located else None, rows, kind, number, rng)
+    forward_only = allowed is not None and pooled.states > 1 and not np.tril(allowed, -1).any()
+    if forward_only and not located:
+        labels = _in_turn(rows, pooled.states, number, rng)
+    else:
+        labels = _labels(pooled, laws if located else None, rows, kind, number, rng)
+    labels = labels if known is None else np.where(known >= 0, known, labels)
     weights = (labels[:, None] == np.arange(pooled.states)).astype(np.float64)
     found = HiddenMarkov(_chain(labels, rows.lengths, pooled.states), pooled.m_step(rows, weights))
-    found = found if located else found.sorted()
+    found = found if located or forward_only or known is not None else found.sorted()
+    if allowed is not None:
+        found = HiddenMarkov(_within(found.chain, allowed, forward_only), found.emission)
     chain = Chain(
         given.get("initial_probs", found.chain.initial), given.get("transition_probs", found.chain.transition)
     )
     kept = {name: value for name, value in laws.parameters.items() if name in given}
     return HiddenMarkov(chain, found.emission.replaced(kept))
+
+
+def _in_turn(rows: Rows, states: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """(rows,) states 0 … K − 1 one after the other in each sequence: of equal length at first, then cut at random."""
+    labels = np.empty(len(rows), dtype=np.int64)
+    first = 0
+    for length in rows.lengths:
+        cuts = np.arange(1, states) / states if number == 0 else np.sort(rng.random(states - 1))
+        labels[first : first + length] = np.searchsorted(cuts, (np.arange(length) + 0.5) / length)
+        first += length
+    return np.where(rows.seen.any(axis=1), labels, -1)
+
+
+def _within(chain: Chain, allowed: np.ndarray, forward_only: bool) -> Chain:
+    """The chain without the transitions that are not allowed."""
+    transition = np.where(allowed, chain.transition, 0.0)
+    initial = np.eye(chain.states)[0] if forward_only else chain.initial
+    return Chain(initial, transition / transition.sum(axis=1, keepdims=True))
 
 
 def _labels(

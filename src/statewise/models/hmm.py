@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -16,7 +16,6 @@ from statewise._core.progress import progress
 from statewise._core.seed import child_seed, generator
 from statewise.emissions.base import Emission
 from statewise.emissions.gaussian import COVARIANCES
-from statewise.emissions.registry import EMISSIONS
 from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
 from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch
@@ -24,27 +23,26 @@ from statewise.fitting.hidden_markov_starts import require_distinct, start
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain
 from statewise.models.base import Density, HasDiscreteStates, Trainable
+from statewise.models.hmm_form import (
+    PARAMETERS,
+    TRANSITIONS,
+    Family,
+    Parameter,
+    allowed_transitions,
+    family_of,
+    given_parameters,
+    known_labels,
+)
+from statewise.models.hmm_stream import HMMStream
 from statewise.results.fit import FitResult, Memory, half_life
 from statewise.results.forecast import Forecast
+from statewise.results.marginals import Marginals, SampleMarginals
 from statewise.results.predicted import Predicted
 from statewise.results.states import Decoded, DiscreteStates
 from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
-
-@dataclass(frozen=True)
-class _Parameter:
-    """A finite array with at most three axes (its shape is judged where the number of states and columns is known)."""
-
-    def check(self, name: str, value: Any) -> np.ndarray:
-        axes = np.ndim(value)
-        if not 1 <= axes <= 3:
-            raise InputError(f"`{name}` is {checks.shown(value)}; pass one entry for each state")
-        return checks.array(name, value, (None,) * axes)
-
-    @property
-    def bad(self) -> tuple[Any, ...]:
-        return ("text", 1.0, np.full(2, np.nan), np.zeros((1, 1, 1, 1)))
+_PATHS = 2000  # drawn to forecast what has no closed form
 
 
 class HMM(Density, Trainable, HasDiscreteStates):
@@ -52,25 +50,39 @@ class HMM(Density, Trainable, HasDiscreteStates):
 
     Args:
         states: K, from 1.
-        emission: family of the observations: 'gaussian', N(means[k], Σ[k]).
-        covariance: of a Gaussian: 'diag' (a variance for each column), 'full', 'tied' (one full matrix for all states),
-            'spherical' (one variance for all columns).
+        emission: family of the observations, with its parameters in brackets: 'gaussian' (means, covariances),
+            'gaussian-mixture' (means, covariances, mixture_weights), 'student-t' (locations, scales, dofs), 'poisson'
+            (rates), 'negative-binomial' (means, sizes), 'categorical' (probs), 'bernoulli' (probs), 'exponential'
+            (scales), 'gamma' (shapes, scales), 'autoregressive' and 'regression' (intercepts, coefficients, covariances,
+            lag_fills); or a dict of column and family, such as ``{"calls": "poisson", "length": "gamma"}``, for columns
+            that are independent given the state. Equations are in the families' docstrings, `statewise.emissions`.
+        covariance: of the normal families: 'diag' (a variance for each column), 'full', 'tied' (one full matrix for all
+            states), 'spherical' (one variance for all columns).
+        components: M, of 'gaussian-mixture'.
+        symbols: number of symbols of 'categorical'; unless given that of the data.
+        order: steps that 'autoregressive' (1 unless given) and 'regression' (0) look back.
+        transitions: 'full', 'left-to-right' (a state is kept or left for the next one; begins in the first), or 'banded'
+            (kept, or left for a neighbour). Zeros in given `transition_probs` stay zero too.
+        stay_prior: strength κ of a prior ∝ Π P[k, k]^κ that holds on to states; 0, for pure maximum likelihood, unless
+            asked for.
         initial_probs: π, (K,).
         transition_probs: P, (K, K); row i is the law of the next state given state i.
-        means: (K, p), or (K,) for one column.
+        means: (K, p), or (K,) for one column; of 'gaussian-mixture' (K, M, p).
         covariances: 'diag' (K, p) variances, or (K,) for one column; 'full' (K, p, p); 'tied' (p, p); 'spherical' (K,).
-        min_variance: floor under the variances in a fit, as a share of each column's variance over all data. The
-            likelihood of a Gaussian HMM is unbounded without one, since a state may settle on a single point; the fit is
-            the exact maximum under the floor, and `fit_result.notes` says where it was met.
+        rates, probs, sizes, shapes, scales, locations, dofs: (K, p), or (K,) for one column; the probs of 'categorical'
+            (K, M). For a product of families a dict by column: ``rates={"calls": [1, 5]}``.
+        mixture_weights: (K, M).
+        intercepts, coefficients, lag_fills: (K, p), (K, regressors, p) and (p,).
+        min_variance: no variance falls below this share of the column's; see `fit`.
 
-    With all four parameters the model is usable at once. Fewer are where a fit starts; the rest is found from the data,
-    with the states in the order of the given parameters. Any entry of the data may be missing: it is integrated out.
-    Inputs are ignored.
+    A fit estimates what is not given; given parameters are where it begins. Any entry of an observation may be missing: it
+    is integrated out (but see `lag_fills` of autoregressions). Inputs enter 'regression' and 'autoregressive' only.
 
-    Attributes once there are parameters: initial_probs, transition_probs, means, covariances, in the shapes above.
+    Attributes once there are parameters: initial_probs, transition_probs and the family's, in the shapes above.
 
     Raises:
-        InputError: a shape does not match `states`, probabilities do not sum to 1, or a covariance is not positive definite.
+        InputError: a shape does not match `states`, probabilities do not sum to 1, a covariance is not positive definite, or
+            a parameter does not belong to the family.
 
     Example:
         >>> model = HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.1, 0.9]],
@@ -82,36 +94,49 @@ class HMM(Density, Trainable, HasDiscreteStates):
     kind = "hmm"
     options = {
         "states": checks.Integer(1, 10_000),
-        "emission": checks.Choice(tuple(sorted(EMISSIONS))),
+        "emission": Family(),
         "covariance": checks.Choice(COVARIANCES),
-        "initial_probs": checks.Optional(_Parameter()),
-        "transition_probs": checks.Optional(_Parameter()),
-        "means": checks.Optional(_Parameter()),
-        "covariances": checks.Optional(_Parameter()),
+        "components": checks.Integer(1, 1000),
+        "symbols": checks.Optional(checks.Integer(1, 1_000_000)),
+        "order": checks.Optional(checks.Integer(0, 1000)),
+        "transitions": checks.Choice(TRANSITIONS),
+        "stay_prior": checks.Real(0.0, 1e12),
         "min_variance": checks.Real(1e-12, 1.0),
+        "initial_probs": checks.Optional(Parameter()),
+        "transition_probs": checks.Optional(Parameter()),
+        **{name: checks.Optional(Parameter()) for name in PARAMETERS},
     }
 
     def __init__(
         self,
         states: int = 2,
-        emission: str = "gaussian",
+        emission: Any = "gaussian",
         covariance: str = "diag",
         initial_probs: Any = None,
         transition_probs: Any = None,
         means: Any = None,
         covariances: Any = None,
         min_variance: float = 1e-6,
+        *,
+        components: int = 2,
+        symbols: int | None = None,
+        order: int | None = None,
+        transitions: str = "full",
+        stay_prior: float = 0.0,
+        rates: Any = None,
+        probs: Any = None,
+        sizes: Any = None,
+        shapes: Any = None,
+        scales: Any = None,
+        locations: Any = None,
+        dofs: Any = None,
+        mixture_weights: Any = None,
+        intercepts: Any = None,
+        coefficients: Any = None,
+        lag_fills: Any = None,
     ) -> None:
-        super().__init__(
-            states=states,
-            emission=emission,
-            covariance=covariance,
-            initial_probs=initial_probs,
-            transition_probs=transition_probs,
-            means=means,
-            covariances=covariances,
-            min_variance=min_variance,
-        )
+        own = ("self", "own", "__class__")
+        super().__init__(**{name: value for name, value in locals().items() if name not in own})
         self._model: HiddenMarkov | None = None
         self._judge_given()
 
@@ -122,33 +147,33 @@ class HMM(Density, Trainable, HasDiscreteStates):
             if self._options[name] is not None:
                 self._options[name] = checks.probabilities(name, self._options[name], shape)
         given = self._given
-        for name in self._family.parameter_names:
-            if name in given and len(given[name]) != K and not (name == "covariances" and self._is_tied):
-                raise InputError(
-                    f"`{name}` has {len(given[name])} entries but `states` is {K}; pass one for each state"
-                )
-        if all(name in given for name in ("initial_probs", "transition_probs", *self._family.parameter_names)):
+        shared = ("covariances",) if self._options["covariance"] == "tied" else ()
+        for name, value in given.items():
+            if len(value) != K and name.rpartition(".")[2] not in (*shared, "lag_fills"):
+                raise InputError(f"`{name}` has {len(value)} entries but `states` is {K}; pass one for each state")
+        if all(name in given for name in ("initial_probs", "transition_probs", *self._required)):
             self._take(self._assembled(given))
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
     @property
     def _family(self) -> type[Emission]:
-        return EMISSIONS[self._options["emission"]]
+        return family_of(self._options["emission"])
 
     @property
-    def _is_tied(self) -> bool:
-        return self._options["covariance"] == "tied"
+    def _required(self) -> tuple[str, ...]:
+        """The emission parameters that a model without a fit cannot do without."""
+        return tuple(name for name in self._family.parameter_names if name != "lag_fills")
 
     @property
     def _emission_options(self) -> dict[str, Any]:
-        return {name: self._options[name] for name in ("covariance", "min_variance")}
+        return {name: self._options[name] for name in self._family.option_names}
 
     @property
     def _given(self) -> dict[str, np.ndarray]:
         """The parameters that the constructor was given."""
-        names = ("initial_probs", "transition_probs", *self._family.parameter_names)
-        return {name: self._options[name] for name in names if self._options[name] is not None}
+        chain = {name: self._options[name] for name in ("initial_probs", "transition_probs")}
+        return {name: value for name, value in chain.items() if value is not None} | given_parameters(self._options)
 
     def _assembled(self, parameters: dict[str, np.ndarray]) -> HiddenMarkov:
         chain = Chain(parameters["initial_probs"], parameters["transition_probs"])
@@ -163,6 +188,17 @@ class HMM(Density, Trainable, HasDiscreteStates):
         super()._restore(parameters, schema)
         self._take(self._assembled(parameters))
 
+    def __getattr__(self, name: str) -> np.ndarray:
+        """The family's parameters by name."""
+        if name in PARAMETERS:
+            found = self.parameters
+            if name in found:
+                return found[name]
+            raise AttributeError(
+                f"an HMM with emission {self._options['emission']!r} has no `{name}`; it has {', '.join(found)}"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def initial_probs(self) -> np.ndarray:
         """π, (K,)."""
@@ -174,32 +210,27 @@ class HMM(Density, Trainable, HasDiscreteStates):
         return self.parameters["transition_probs"]
 
     @property
-    def means(self) -> np.ndarray:
-        """(K, p)."""
-        return self.parameters["means"]
-
-    @property
-    def covariances(self) -> np.ndarray:
-        """In the shape that `covariance` has."""
-        return self.parameters["covariances"]
-
-    @property
     def n_parameters(self) -> int:
-        """K − 1 for π, K (K − 1) for P, and the emissions'."""
+        """K − 1 for π, one less than its allowed transitions for each row of P, and the emissions'."""
         K = self._options["states"]
-
         _ = self.parameters
         assert self._model is not None
-        return K * K - 1 + self._model.emission.n_parameters
+        starts = 0 if self._options["transitions"] == "left-to-right" else K - 1
+        return starts + int(self._allowed.sum()) - K + self._model.emission.n_parameters
+
+    @property
+    def _allowed(self) -> np.ndarray:
+        allowed = allowed_transitions(self._options["transitions"], self._options["states"])
+        given = self._options["transition_probs"]
+        return allowed if given is None else allowed & (given > 0)
 
     @property
     def label(self) -> str:
         options = self._options
-        changed = {"emission": "gaussian", "covariance": "diag"}
+        changed = {"emission": "gaussian", "covariance": "diag", "transitions": "full"}
         shown = [f"states={options['states']}"]
-        return ", ".join(
-            shown + [f"{name}={options[name]!r}" for name, usual in changed.items() if options[name] != usual]
-        )
+        shown += [f"{name}={_plain(options[name])!r}" for name, usual in changed.items() if options[name] != usual]
+        return ", ".join(shown)
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 
@@ -211,8 +242,9 @@ class HMM(Density, Trainable, HasDiscreteStates):
         init: str = "kmeans",
         restarts: int = 3,
         seed: int | None = 0,
+        known_states: Any = None,
     ) -> Self:
-        """Maximum likelihood by EM, in place; no priors.
+        """Maximum likelihood by EM, in place; no priors but `stay_prior`.
 
         Args:
             data: sequences; all of them are pooled in one likelihood.
@@ -224,9 +256,12 @@ class HMM(Density, Trainable, HasDiscreteStates):
             restarts: number of starts, from 1; the best end is kept. A run in which a state collapsed onto the variance
                 floor is kept only if all did, since its likelihood is as high as the floor is low.
             seed: for the starts.
+            known_states: states that are known: (T,) numbers for each sequence, or all of them packed, −1 or NaN where not
+                known. The likelihood is then that of observations and known states together.
 
-        States come out in the order of their means in the first column, unless their order was given by the constructor
-        or by ``init='current'``. ``fit_result.details["restart_log_probs"]`` has the log-likelihood of each run.
+        States come out in the order of their means in the first column, unless their order was given by the constructor,
+        by a structure of `transitions`, by known states, or by ``init='current'``.
+        ``fit_result.details["restart_log_probs"]`` has the log-likelihood of each run.
 
         Raises:
             InputError: a column is constant or all missing, or there are fewer distinct rows than states.
@@ -240,14 +275,24 @@ class HMM(Density, Trainable, HasDiscreteStates):
         seqs = self._receive_anew(data)
         runs: list[Run] = []
         seed = checks.Optional(checks.Integer()).check("seed", seed)
-        rows = _rows(seqs)
-        starts = list(self._starts(seqs, rows, init, restarts, seed))
+        rows, known = _rows(seqs), known_labels(known_states, seqs, self._options["states"])
+        starts = list(self._starts(seqs, rows, known, init, restarts, seed))
         with progress("fitting HMM", len(starts) * max_iter) as advance:
             for begin in starts:
-                runs.append(baum_welch(begin(), rows, max_iter=max_iter, tol=tol, on_iteration=advance))
+                run = baum_welch(
+                    begin(),
+                    rows,
+                    max_iter=max_iter,
+                    tol=tol,
+                    known=known,
+                    stay_prior=self._options["stay_prior"],
+                    on_iteration=advance,
+                )
+                runs.append(run)
                 advance(max_iter - len(runs[-1].trace))
         chosen = hidden_markov.best(runs)
-        self._take(chosen.parameters if init == "current" or self._given else chosen.parameters.sorted())
+        ordered = init == "current" or self._given or known is not None or self._options["transitions"] != "full"
+        self._take(chosen.parameters if ordered else chosen.parameters.sorted())
         self._learn_schema(seqs)
         self.fit_result = _fit_result(seqs, runs, chosen, time.perf_counter() - begun)
         return self
@@ -261,19 +306,30 @@ class HMM(Density, Trainable, HasDiscreteStates):
             self._schema = before
 
     def _starts(
-        self, seqs: Sequences, rows: Rows, init: str, restarts: int, seed: int | None
+        self,
+        seqs: Sequences,
+        rows: Rows,
+        known: np.ndarray | None,
+        init: str,
+        restarts: int,
+        seed: int | None,
     ) -> Iterator[Callable[[], HiddenMarkov]]:
         """Functions that make a start each, when its turn comes."""
         if init == "current":
             model = self._for_columns_of(seqs)
             yield lambda: HiddenMarkov(model.chain, model.emission.prepared(rows))
             return
-        pooled = self._family.pooled(rows, self._options["states"], **self._emission_options)
-        require_distinct(seqs.values, self._options["states"])
-        # With given means nothing is left to chance.
-        for number in range(1 if "means" in self._given else restarts):
+        options = self._emission_options
+        if "symbols" in options and options["symbols"] is None and seqs.symbols is not None:
+            options["symbols"] = len(seqs.symbols)
+        pooled = self._family.pooled(rows, self._options["states"], **options)
+        if self._family.needs_spread:
+            require_distinct(seqs.values, self._options["states"])
+        # With given locations nothing is left to chance.
+        first = self._family.parameter_names[0]
+        for number in range(1 if first in self._given else restarts):
             rng = generator(child_seed(seed, number))
-            yield partial(start, pooled, rows, self._given, init, number, rng)
+            yield partial(start, pooled, rows, self._given, init, number, rng, self._allowed, known)
 
     # --- verbs --------------------------------------------------------------------------------------------------------
 
@@ -283,9 +339,15 @@ class HMM(Density, Trainable, HasDiscreteStates):
             raise NotFittedError("this HMM has no parameters yet; call `fit(sequences)` first, or give all of them")
         if seqs.dim != self._model.emission.dim:
             raise InputError(
-                f"the sequences have {seqs.dim} columns but the HMM has means for {self._model.emission.dim}; pass the same columns"
+                f"the sequences have {seqs.dim} columns but the HMM has laws for {self._model.emission.dim}; pass the same columns"
             )
         return self._model
+
+    @property
+    def _laws(self) -> tuple[Chain, Emission]:
+        _ = self.parameters
+        assert self._model is not None
+        return self._model.chain, self._model.emission
 
     def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray, np.ndarray]:
         model = self._for_columns_of(seqs)
@@ -332,15 +394,70 @@ class HMM(Density, Trainable, HasDiscreteStates):
             data: sequences to forecast from; missing entries are allowed.
             steps: steps ahead, from 1.
             level: interval levels in per cent.
-            inputs: unused, there is no place for them in this model.
-            seed: unused, the laws are exact; both are there so that all models take the same arguments.
+            inputs: future inputs (N, steps, u), of families that depend on inputs; others ignore them.
+            seed: of the paths that an autoregression is forecast by.
+
+        An autoregression, whose law depends on what is drawn before, is forecast by 2 000 paths; all else is exact.
         """
         seqs = self._receive(data)
         steps, level = checks.Integer(1).check("steps", steps), checks.levels(level)
         chain, table, lengths = self._table(seqs)
         last = discrete.filter(chain, table, lengths).probs[seqs.offsets[1:] - 1]
-        laws = self._for_columns_of(seqs).emission.marginals(discrete.propagate(chain, last, steps))
-        return Forecast(laws, level, seqs.ids, seqs.columns, future_times(seqs, steps))
+        back = self._laws[1].look_back
+        before = [
+            seqs.values[max(low, end - back) : end] for low, end in zip(seqs.offsets, seqs.offsets[1:], strict=False)
+        ]
+        found = self._forecast_from(last, before, steps, level, inputs, seed)
+        return replace(found, ids=seqs.ids, columns=seqs.columns, times=future_times(seqs, steps))
+
+    def _forecast_from(
+        self,
+        last: np.ndarray,
+        before: list[np.ndarray],
+        steps: int,
+        level: tuple[float, ...],
+        inputs: Any,
+        seed: int | None,
+    ) -> Forecast:
+        """Forecasts after states of chances `last` (N, K) and the rows `before`, N of (at most `look_back`, p)."""
+        chain, emission = self._laws
+        future = self._inputs_for(inputs, len(last), steps)
+        laws: Marginals
+        if emission.look_back:
+            laws = SampleMarginals(self._paths(last, before, steps, future, generator(seed)))
+        else:
+            ahead = None
+            if future is not None:
+                unseen = np.full((len(last) * steps, emission.dim), np.nan)
+                ahead = Rows(unseen, inputs=future.reshape(len(unseen), -1))
+            laws = emission.marginals(discrete.propagate(chain, last, steps), ahead)
+        columns = (self._schema or {}).get("columns") or [f"y{d + 1}" for d in range(emission.dim)]
+        return Forecast(laws, level, ("stream",) * len(last), tuple(columns))
+
+    def _inputs_for(self, given: Any, count: int, steps: int) -> np.ndarray | None:
+        """Inputs of steps to come, where the family takes some."""
+        return self._future_inputs(given, count, steps) if self._family.uses_inputs else None
+
+    def _paths(
+        self,
+        last: np.ndarray,
+        before: list[np.ndarray],
+        steps: int,
+        inputs: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """(_PATHS, N, steps, p) draws of what follows."""
+        chain, emission = self._laws
+        drawn = np.empty((_PATHS, len(last), steps, emission.dim))
+        for n, belief in enumerate(last):
+            paths = discrete.sample_paths(Chain(belief @ chain.transition, chain.transition), steps, _PATHS, rng)
+            u = None if inputs is None else np.broadcast_to(inputs[n], (_PATHS, *inputs[n].shape))
+            drawn[:, n] = emission.sample(paths, rng, u, np.broadcast_to(before[n], (_PATHS, *before[n].shape)))
+        return drawn
+
+    def stream(self, state: bytes | None = None) -> HMMStream:
+        """A decoder that takes one step at a time; see `HMMStream`. `state` is what an earlier one's `to_bytes` gave."""
+        return HMMStream(self, state)
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps, their first states drawn from π."""
@@ -349,7 +466,8 @@ class HMM(Density, Trainable, HasDiscreteStates):
         assert self._model is not None
         rng = generator(seed)
         path = discrete.sample_paths(self._model.chain, length, count, rng)
-        return self._drawn(self._model.emission.sample(path, rng))
+        driving = self._inputs_for(inputs, count, length)
+        return self._drawn(self._model.emission.sample(path, rng, driving), driving)
 
     def memory(self, data: Any = None) -> Memory:
         """How fast the belief about the state forgets.
@@ -371,14 +489,21 @@ class HMM(Density, Trainable, HasDiscreteStates):
         return Memory(half_life(rate), rate, method, half_life(mixing))
 
 
+def _plain(option: Any) -> Any:
+    """A product of families as the dict that made it."""
+    return dict(option) if isinstance(option, tuple) else option
+
+
 def _rows(seqs: Sequences) -> Rows:
     return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns, seqs.input_columns)
 
 
 def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -> FitResult:
     notes = hidden_markov.notes(runs, chosen)
-    if seqs.inputs is not None:
-        notes += (f"the inputs {', '.join(seqs.input_columns)} are not used: an HMM has no place for them",)
+    if seqs.inputs is not None and not chosen.parameters.emission.uses_inputs:
+        notes += (
+            f"the inputs {', '.join(seqs.input_columns)} are not used: only emissions 'regression' and 'autoregressive' have a place for them",
+        )
     return FitResult(
         chosen.outcome,
         chosen.log_prob,

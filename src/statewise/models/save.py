@@ -42,6 +42,9 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         if isinstance(value, np.ndarray):
             arrays[f"option:{name}"] = value
             value = {"array": f"option:{name}"}
+        elif isinstance(value, dict):
+            arrays |= {f"option:{name}:{key}": array for key, array in value.items()}
+            value = {"arrays": {key: f"option:{name}:{key}" for key in value}}
         options[name] = value
     if model.fit_result is not None:
         arrays["fit:trace"] = model.fit_result.trace
@@ -84,8 +87,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def _rebuild(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
     options = {
-        name: arrays.pop(value["array"]) if isinstance(value, dict) else value
-        for name, value in record["options"].items()
+        name: _option(value, arrays) if isinstance(value, dict) else value for name, value in record["options"].items()
     }
     trace = arrays.pop("fit:trace", np.empty(0))
     model = model_class(record["kind"])(**options)
@@ -94,6 +96,13 @@ def _rebuild(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
         fit = record["fit"] | {"outcome": Outcome[record["fit"]["outcome"]], "notes": tuple(record["fit"]["notes"])}
         model.fit_result = FitResult(trace=trace, **fit)
     return model
+
+
+def _option(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """An option that is an array, or arrays by name."""
+    if "arrays" in value:
+        return {key: arrays.pop(name) for key, name in value["arrays"].items()}
+    return arrays.pop(value["array"])
 
 
 def _fit_record(fit: FitResult | None) -> dict[str, Any] | None:

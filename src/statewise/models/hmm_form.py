@@ -1,0 +1,125 @@
+"""The constructor's options of a hidden Markov model: families, parameters, and the structure of the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+from statewise.emissions.base import Emission
+from statewise.emissions.product import product_of
+from statewise.emissions.registry import EMISSIONS
+from statewise.sequences.sequences import Sequences
+
+PARAMETERS = tuple(sorted({name for family in EMISSIONS.values() for name in family.parameter_names}))
+TRANSITIONS = ("full", "left-to-right", "banded")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A finite array with at most four axes, or one for each column of a product.
+
+    Its shape is judged where the number of states and columns is known.
+    """
+
+    def check(self, name: str, value: Any) -> np.ndarray | dict[str, np.ndarray]:
+        if isinstance(value, Mapping):
+            return {str(column): self._array(f"{name}[{column!r}]", one) for column, one in value.items()}
+        return self._array(name, value)
+
+    def _array(self, name: str, value: Any) -> np.ndarray:
+        axes = np.ndim(value)
+        if not 1 <= axes <= 4:
+            raise InputError(f"`{name}` is {checks.shown(value)}; pass one entry for each state")
+        return checks.array(name, value, (None,) * axes)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("text", 1.0, np.full(2, np.nan), np.zeros((1, 1, 1, 1, 1)))
+
+
+@dataclass(frozen=True)
+class Family:
+    """The name of a family, or one for each column; the latter as a tuple of (column, name)."""
+
+    def check(self, name: str, value: Any) -> str | tuple[tuple[str, str], ...]:
+        rule = checks.Choice(tuple(sorted(EMISSIONS)))
+        if isinstance(value, Mapping):
+            value = tuple(value.items())
+        if isinstance(value, tuple | list):
+            if not value or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in value):
+                raise InputError(
+                    f"`{name}` is {checks.shown(value)}; pass a family, or a dict of column and family such as "
+                    "{'rate': 'poisson', 'level': 'gaussian'}"
+                )
+            pairs = tuple((str(column), rule.check(name, kind)) for column, kind in value)
+            if len({column for column, _ in pairs}) < len(pairs):
+                raise InputError(f"`{name}` names a column twice; name a family once for each")
+            return pairs
+        return rule.check(name, value)
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("no-such-choice", 3, None, (), {"x": "no-such-choice"}, [("x",)])
+
+
+def family_of(emission: str | tuple[tuple[str, str], ...]) -> type[Emission]:
+    """The class that the option `emission` names."""
+    if isinstance(emission, str):
+        return EMISSIONS[emission]
+    return product_of(tuple((column, EMISSIONS[kind]) for column, kind in emission))
+
+
+def given_parameters(options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The emission parameters among the options, by the family's names; every one given must belong to the family."""
+    family = family_of(options["emission"])
+    found: dict[str, np.ndarray] = {}
+    for name in PARAMETERS:
+        value = options[name]
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            found |= {f"{column}.{name}": one for column, one in value.items()}
+        else:
+            found[name] = value
+    for name in found:
+        if name not in family.parameter_names:
+            raise InputError(
+                f"`{name}` is not a parameter of emission {options['emission']!r}; it has {', '.join(family.parameter_names)}"
+            )
+    return found
+
+
+def known_labels(given: Any, seqs: Sequences, states: int) -> np.ndarray | None:
+    """(rows,) known states as whole numbers, −1 where not known."""
+    if given is None:
+        return None
+    each = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in given]
+    if all(one.shape == (1,) for one in each) and len(each) == seqs.rows:
+        packed = np.concatenate(each)
+    else:
+        packed = np.concatenate(each) if each else np.empty(0)
+        if [len(one) for one in each] != seqs.lengths.tolist():
+            raise InputError(
+                f"`known_states` has parts of lengths {[len(one) for one in each][:5]}; pass one number a step, in the lengths "
+                f"{seqs.lengths.tolist()[:5]} of the sequences"
+            )
+    packed = np.where(np.isnan(packed), -1.0, packed)
+    wrong = (packed != np.floor(packed)) | (packed < -1) | (packed >= states)
+    if wrong.any():
+        raise InputError(
+            f"`known_states` has the entry {packed[wrong][0]:g}; pass states from 0 to {states - 1}, and −1 where not known"
+        )
+    return packed.astype(np.int64)
+
+
+def allowed_transitions(transitions: str, states: int) -> np.ndarray:
+    """(K, K) which transitions a structure has: all; to the same and the next state; to the same and both neighbours."""
+    step = np.arange(states) - np.arange(states)[:, None]
+    if transitions == "left-to-right":
+        return np.asarray((step == 0) | (step == 1))
+    return np.asarray(np.abs(step) <= 1) if transitions == "banded" else np.ones((states, states), dtype=bool)

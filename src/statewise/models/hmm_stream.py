@@ -1,0 +1,104 @@
+"""Decoding as the data arrive: the belief about the state, updated by one row at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from statewise._core import checks
+from statewise._core.errors import InputError
+from statewise._core.outcome import Outcome
+from statewise.emissions.rows import Rows
+
+if TYPE_CHECKING:
+    from statewise.models.hmm import HMM
+    from statewise.results.forecast import Forecast
+
+
+class HMMStream:
+    """One sequence, filtered a step at a time by a hidden Markov model, in O(K²) time and O(K) memory a step.
+
+    Attributes:
+        step: steps seen so far.
+        log_prob: their log-likelihood, in nats: the number that the model's `log_prob` gives for the whole sequence.
+        probs: (K,) state probabilities given the steps so far; π before the first.
+
+    Example:
+        >>> model = sw.HMM(states=2, emission="poisson", initial_probs=[0.5, 0.5],
+        ...                transition_probs=[[0.9, 0.1], [0.1, 0.9]], rates=[1.0, 8.0])
+        >>> stream = model.stream()
+        >>> for y in (0, 1, 9, 7):
+        ...     density = stream.update(y)
+        >>> stream.probs.round(3)
+        array([0., 1.])
+    """
+
+    def __init__(self, model: HMM, state: bytes | None = None) -> None:
+        self._model, (chain, emission) = model, model._laws
+        self._chain, self._emission = chain, emission
+        start = {
+            "probs": chain.initial,
+            "before": np.full((emission.look_back, emission.dim), np.nan),
+            "totals": np.zeros(2),
+        }
+        kept = start if state is None else _loaded(state, start)
+        self.probs, self._before = kept["probs"], kept["before"]
+        self.log_prob, self.step = float(kept["totals"][0]), int(kept["totals"][1])
+
+    def update(self, y: Any, inputs: Any = None) -> float:
+        """Take in the next step and return its log density given the steps before it.
+
+        Args:
+            y: (p,), or a number where p is 1; NaN where missing.
+            inputs: (u,) for emissions that depend on inputs.
+
+        Raises:
+            InputError: a wrong shape, or numbers that the family cannot have.
+            NumericalError: the row is impossible in every state that the chain can be in; the stream stays as it was.
+        """
+        row = checks.array("y", np.atleast_1d(y), (self._emission.dim,), allow_nan=True)
+        seen = np.concatenate([self._before, row[None]])
+        u = None
+        if inputs is not None:
+            given = checks.array("inputs", np.atleast_1d(inputs), (None,))
+            u = np.concatenate([np.zeros((len(self._before), len(given))), given[None]])
+        log_density = self._emission.log_likelihood(Rows(seen, inputs=u))[-1]
+        ahead = self.probs @ self._chain.transition if self.step else self.probs
+        top = log_density.max()
+        joint = ahead * np.exp(log_density - top) if np.isfinite(top) else np.zeros(len(ahead))
+        total = joint.sum()
+        if total == 0.0:
+            Outcome.IMPOSSIBLE.check()
+        self.probs = joint / total
+        self._before = seen[1:]
+        self.step += 1
+        density = float(np.log(total) + top)
+        self.log_prob += density
+        return density
+
+    def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
+        """Predictive distributions of the next `steps` steps; arguments as in the model's `forecast`."""
+        steps = checks.Integer(1).check("steps", steps)
+        if not self.step:
+            raise InputError("the stream has seen no step yet; call `update` first")
+        return self._model._forecast_from(self.probs[None], [self._before], steps, checks.levels(level), inputs, seed)
+
+    def to_bytes(self) -> bytes:
+        """All that is needed to go on later, by ``model.stream(state=…)``: O(K) numbers in the safetensors format."""
+        parts = {"probs": np.ascontiguousarray(self.probs), "before": np.ascontiguousarray(self._before)}
+        return bytes(save(parts | {"totals": np.array([self.log_prob, self.step])}))
+
+
+def _loaded(state: bytes, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    try:
+        kept = load(state)
+    except (SafetensorError, TypeError):
+        raise InputError("`state` is not the state of a stream; pass what `to_bytes` gave") from None
+    if {name: part.shape for name, part in kept.items()} != {name: part.shape for name, part in like.items()}:
+        raise InputError(
+            "`state` is the state of another model's stream; pass what `to_bytes` gave for a model like this"
+        )
+    return dict(kept)
