@@ -42,6 +42,7 @@ _EXPORTS = {
     "datasets": "",
     "load": "statewise.models.save",
     "read": "statewise.sequences.read",
+    "select_states": "statewise.models.hmm_selection",
 }
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "datasets",
     "load",
     "read",
+    "select_states",
 ]
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from statewise.evaluate.compare import compare
     from statewise.models.arima import ARIMA
     from statewise.models.hmm import HMM
+    from statewise.models.hmm_selection import select_states
     from statewise.models.naive import Naive
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load

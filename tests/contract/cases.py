@@ -45,6 +45,26 @@ CASES = (
     Case("arima-2", lambda: sw.ARIMA((1, 0, 1)), {"restarts": 0}, dim=2),
     Case("hmm", lambda: sw.HMM(states=2), {"max_iter": 30, "restarts": 1}, scale_tolerance=1e-4),
     Case("hmm-full", lambda: sw.HMM(states=2, covariance="full"), {"max_iter": 30, "restarts": 1}, 2, 1e-4),
+    Case(
+        "hmm-t", lambda: sw.HMM(states=2, emission="student-t"), {"max_iter": 20, "restarts": 1}, scale_tolerance=1e-3
+    ),
+    Case(
+        "hmm-mixture",
+        lambda: sw.HMM(states=2, emission="gaussian-mixture"),
+        {"max_iter": 20, "restarts": 1},
+        2,
+        1e-3,
+    ),
+    Case("hmm-ar", lambda: sw.HMM(states=2, emission="autoregressive"), {"max_iter": 20, "restarts": 1}, 2, 1e-3),
+    Case(
+        "hmm-gamma", lambda: sw.HMM(states=2, emission="gamma"), {"max_iter": 20, "restarts": 1}, scale_tolerance=1e-3
+    ),
+    Case(
+        "hmm-left-to-right",
+        lambda: sw.HMM(states=3, transitions="left-to-right"),
+        {"max_iter": 20, "restarts": 1},
+        scale_tolerance=1e-3,
+    ),
     Case("gru", lambda: sw.Recurrent(cell="gru", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("lstm", lambda: sw.Recurrent(cell="lstm", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("rnn-2", lambda: sw.Recurrent(cell="rnn", hidden=4), {"epochs": 5}, 2, 1e-2, 0.15),

@@ -122,7 +122,7 @@ def filter(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
 
 def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
-    table, offsets = _checked(chain, table, lengths)
+    table, offsets = checked(chain, table, lengths)
     done = _forward(chain, table, lengths, keep=True)
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
@@ -138,7 +138,7 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
 
 def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
-    table, offsets = _checked(chain, table, lengths)
+    table, offsets = checked(chain, table, lengths)
     states = np.empty(len(table), dtype=np.int64)
     log_prob, codes = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, dtype=np.int64)
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
@@ -186,7 +186,7 @@ def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> flo
 
 
 def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
-    table, offsets = _checked(chain, table, lengths)
+    table, offsets = checked(chain, table, lengths)
     steps, codes = np.empty(len(table)), np.empty(len(offsets) - 1, dtype=np.int64)
     kept = table.shape if keep else (0, chain.states)
     probs, predicted = np.empty(kept), np.empty(kept)
@@ -201,7 +201,7 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
     return Filtered(codes, steps, probs, predicted)
 
 
-def _checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     table = np.ascontiguousarray(table, dtype=np.float64)
     offsets = _offsets(lengths)
     if table.ndim != 2 or table.shape[1] != chain.states:

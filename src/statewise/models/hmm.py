@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, NotFittedError
+from statewise._core.errors import InputError
 from statewise._core.progress import progress
 from statewise._core.seed import child_seed, generator
 from statewise.emissions.base import Emission
@@ -19,10 +18,10 @@ from statewise.emissions.gaussian import COVARIANCES
 from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
 from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch
+from statewise.fitting.hidden_markov_free import FreeHiddenMarkov, climb
 from statewise.fitting.hidden_markov_starts import require_distinct, start
-from statewise.inference import discrete
 from statewise.inference.discrete import Chain
-from statewise.models.base import Density, HasDiscreteStates, Trainable
+from statewise.models.base import Trainable
 from statewise.models.hmm_form import (
     PARAMETERS,
     TRANSITIONS,
@@ -33,19 +32,17 @@ from statewise.models.hmm_form import (
     given_parameters,
     known_labels,
 )
-from statewise.models.hmm_stream import HMMStream
-from statewise.results.fit import FitResult, Memory, half_life
-from statewise.results.forecast import Forecast
-from statewise.results.marginals import Marginals, SampleMarginals
-from statewise.results.predicted import Predicted
-from statewise.results.states import Decoded, DiscreteStates
-from statewise.sequences.calendar import future_times
+from statewise.models.hmm_verbs import HiddenMarkovVerbs, rows_of
+from statewise.models.standard_errors import HasStandardErrors, Part, estimates_of
+from statewise.results.estimates import Estimates
+from statewise.results.fit import FitResult
 from statewise.sequences.sequences import Sequences
 
-_PATHS = 2000  # drawn to forecast what has no closed form
+_WARM = 20  # iterations of EM before quasi-Newton steps
+_LEAST_COST = 2e6  # rows times squared parameters up to which `summary` and `save` work out standard errors unasked
 
 
-class HMM(Density, Trainable, HasDiscreteStates):
+class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
     """s[1] ~ π, P(s[t+1] = j | s[t] = i) = P[i, j], y[t] | s[t] = k ~ emission k.
 
     Args:
@@ -138,6 +135,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
         own = ("self", "own", "__class__")
         super().__init__(**{name: value for name, value in locals().items() if name not in own})
         self._model: HiddenMarkov | None = None
+        self._training: Rows | None = None
         self._judge_given()
 
     def _judge_given(self) -> None:
@@ -243,6 +241,7 @@ class HMM(Density, Trainable, HasDiscreteStates):
         restarts: int = 3,
         seed: int | None = 0,
         known_states: Any = None,
+        method: str = "em",
     ) -> Self:
         """Maximum likelihood by EM, in place; no priors but `stay_prior`.
 
@@ -258,6 +257,8 @@ class HMM(Density, Trainable, HasDiscreteStates):
             seed: for the starts.
             known_states: states that are known: (T,) numbers for each sequence, or all of them packed, −1 or NaN where not
                 known. The likelihood is then that of observations and known states together.
+            method: 'em', or 'gradient': up to 20 iterations of EM from each start, then quasi-Newton steps (BFGS) from the best
+                end, which need fewer where EM creeps. The initial law stays what EM found.
 
         States come out in the order of their means in the first column, unless their order was given by the constructor,
         by a structure of `transitions`, by known states, or by ``init='current'``.
@@ -268,6 +269,9 @@ class HMM(Density, Trainable, HasDiscreteStates):
             NotFittedError: ``init='current'`` without parameters.
         """
         begun = time.perf_counter()
+        by_gradient = checks.Choice(("em", "gradient")).check("method", method) == "gradient"
+        if by_gradient and (known_states is not None or self._options["stay_prior"]):
+            raise InputError("`method` is 'gradient', which has no known states and no prior; pass 'em'")
         max_iter = checks.Integer(1).check("max_iter", max_iter)
         tol = checks.Real(0.0, 1.0).check("tol", tol)
         restarts = checks.Integer(1, 10_000).check("restarts", restarts)
@@ -275,27 +279,44 @@ class HMM(Density, Trainable, HasDiscreteStates):
         seqs = self._receive_anew(data)
         runs: list[Run] = []
         seed = checks.Optional(checks.Integer()).check("seed", seed)
-        rows, known = _rows(seqs), known_labels(known_states, seqs, self._options["states"])
+        rows, known = rows_of(seqs), known_labels(known_states, seqs, self._options["states"])
         starts = list(self._starts(seqs, rows, known, init, restarts, seed))
-        with progress("fitting HMM", len(starts) * max_iter) as advance:
+        most = min(max_iter, _WARM) if by_gradient else max_iter
+        with progress("fitting HMM", len(starts) * most) as advance:
             for begin in starts:
                 run = baum_welch(
                     begin(),
                     rows,
-                    max_iter=max_iter,
+                    max_iter=most,
                     tol=tol,
                     known=known,
                     stay_prior=self._options["stay_prior"],
                     on_iteration=advance,
                 )
                 runs.append(run)
-                advance(max_iter - len(runs[-1].trace))
+                advance(most - len(runs[-1].trace))
         chosen = hidden_markov.best(runs)
+        if by_gradient:
+            chosen = climb(chosen, rows, max_iter)
         ordered = init == "current" or self._given or known is not None or self._options["transitions"] != "full"
         self._take(chosen.parameters if ordered else chosen.parameters.sorted())
         self._learn_schema(seqs)
+        self._training = rows
         self.fit_result = _fit_result(seqs, runs, chosen, time.perf_counter() - begun)
         return self
+
+    def _estimate(self) -> Estimates | None:
+        """Standard errors with the initial law held where it is; entries at the edge of their range have none."""
+        if self._training is None or self._model is None:
+            return None
+        free = FreeHiddenMarkov(self._model, self._training)
+        at = free.natural(free.point)
+        inside = np.ones(free.point.size, dtype=bool)
+        return estimates_of([Part(free.names, free.objective, free.point, inside, free.natural, at != 0.0)])
+
+    def _coefficients(self) -> dict[str, object] | None:
+        rows = 0 if self._training is None else len(self._training)
+        return super()._coefficients() if rows * float(self.n_parameters) ** 2 <= _LEAST_COST else None
 
     def _receive_anew(self, data: Any) -> Sequences:
         """Sequences to fit to, whatever the columns of those that the model was fitted to before."""
@@ -331,171 +352,10 @@ class HMM(Density, Trainable, HasDiscreteStates):
             rng = generator(child_seed(seed, number))
             yield partial(start, pooled, rows, self._given, init, number, rng, self._allowed, known)
 
-    # --- verbs --------------------------------------------------------------------------------------------------------
-
-    def _for_columns_of(self, seqs: Sequences) -> HiddenMarkov:
-        """The present model, for sequences that it can be applied to."""
-        if self._model is None:
-            raise NotFittedError("this HMM has no parameters yet; call `fit(sequences)` first, or give all of them")
-        if seqs.dim != self._model.emission.dim:
-            raise InputError(
-                f"the sequences have {seqs.dim} columns but the HMM has laws for {self._model.emission.dim}; pass the same columns"
-            )
-        return self._model
-
-    @property
-    def _laws(self) -> tuple[Chain, Emission]:
-        _ = self.parameters
-        assert self._model is not None
-        return self._model.chain, self._model.emission
-
-    def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray, np.ndarray]:
-        model = self._for_columns_of(seqs)
-        return model.chain, model.emission.log_likelihood(_rows(seqs)), seqs.lengths
-
-    def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
-        return discrete.log_prob_steps(*self._table(seqs))
-
-    def filter(self, data: Any) -> DiscreteStates:
-        """P(s[t] = k | y[1 … t]). A sequence that is impossible keeps the belief it had; see its `log_prob`."""
-        seqs = self._receive(data)
-        return DiscreteStates(discrete.filter(*self._table(seqs)).probs, seqs.lengths, seqs.ids, seqs.times)
-
-    def smooth(self, data: Any) -> DiscreteStates:
-        """P(s[t] = k | y[1 … T])."""
-        seqs = self._receive(data)
-        return DiscreteStates(discrete.smooth(*self._table(seqs)).probs, seqs.lengths, seqs.ids, seqs.times)
-
-    def decode(self, data: Any) -> Decoded:
-        """The most probable state path of each sequence (Viterbi); ties go to the lower state."""
-        seqs = self._receive(data)
-        path = discrete.viterbi(*self._table(seqs))
-        return Decoded(path.states, path.log_prob, seqs.lengths, seqs.ids, seqs.times)
-
-    def predict(self, data: Any) -> Predicted:
-        """Mean and variance of y[t] given y[1 … t−1], and normal pseudo-residuals Φ⁻¹(F(y[t])) under that law.
-
-        Each column's residual is under its own marginal, a mixture over the predicted state; see `Emission.residuals`.
-        """
-        seqs = self._receive(data)
-        ahead = discrete.filter(*self._table(seqs)).predicted
-        emission = self._for_columns_of(seqs).emission
-        rows = _rows(seqs)
-        law = emission.marginals(ahead, rows)
-        residuals = emission.residuals(rows, ahead)
-        return Predicted(law.mean, law.variance, residuals, seqs.lengths, seqs.ids, seqs.columns, seqs.times)
-
-    def forecast(
-        self, data: Any, steps: int = 12, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0
-    ) -> Forecast:
-        """Mixtures over the state law a[T] Pʰ, exact given the parameters.
-
-        Args:
-            data: sequences to forecast from; missing entries are allowed.
-            steps: steps ahead, from 1.
-            level: interval levels in per cent.
-            inputs: future inputs (N, steps, u), of families that depend on inputs; others ignore them.
-            seed: of the paths that an autoregression is forecast by.
-
-        An autoregression, whose law depends on what is drawn before, is forecast by 2 000 paths; all else is exact.
-        """
-        seqs = self._receive(data)
-        steps, level = checks.Integer(1).check("steps", steps), checks.levels(level)
-        chain, table, lengths = self._table(seqs)
-        last = discrete.filter(chain, table, lengths).probs[seqs.offsets[1:] - 1]
-        back = self._laws[1].look_back
-        before = [
-            seqs.values[max(low, end - back) : end] for low, end in zip(seqs.offsets, seqs.offsets[1:], strict=False)
-        ]
-        found = self._forecast_from(last, before, steps, level, inputs, seed)
-        return replace(found, ids=seqs.ids, columns=seqs.columns, times=future_times(seqs, steps))
-
-    def _forecast_from(
-        self,
-        last: np.ndarray,
-        before: list[np.ndarray],
-        steps: int,
-        level: tuple[float, ...],
-        inputs: Any,
-        seed: int | None,
-    ) -> Forecast:
-        """Forecasts after states of chances `last` (N, K) and the rows `before`, N of (at most `look_back`, p)."""
-        chain, emission = self._laws
-        future = self._inputs_for(inputs, len(last), steps)
-        laws: Marginals
-        if emission.look_back:
-            laws = SampleMarginals(self._paths(last, before, steps, future, generator(seed)))
-        else:
-            ahead = None
-            if future is not None:
-                unseen = np.full((len(last) * steps, emission.dim), np.nan)
-                ahead = Rows(unseen, inputs=future.reshape(len(unseen), -1))
-            laws = emission.marginals(discrete.propagate(chain, last, steps), ahead)
-        columns = (self._schema or {}).get("columns") or [f"y{d + 1}" for d in range(emission.dim)]
-        return Forecast(laws, level, ("stream",) * len(last), tuple(columns))
-
-    def _inputs_for(self, given: Any, count: int, steps: int) -> np.ndarray | None:
-        """Inputs of steps to come, where the family takes some."""
-        return self._future_inputs(given, count, steps) if self._family.uses_inputs else None
-
-    def _paths(
-        self,
-        last: np.ndarray,
-        before: list[np.ndarray],
-        steps: int,
-        inputs: np.ndarray | None,
-        rng: np.random.Generator,
-    ) -> np.ndarray:
-        """(_PATHS, N, steps, p) draws of what follows."""
-        chain, emission = self._laws
-        drawn = np.empty((_PATHS, len(last), steps, emission.dim))
-        for n, belief in enumerate(last):
-            paths = discrete.sample_paths(Chain(belief @ chain.transition, chain.transition), steps, _PATHS, rng)
-            u = None if inputs is None else np.broadcast_to(inputs[n], (_PATHS, *inputs[n].shape))
-            drawn[:, n] = emission.sample(paths, rng, u, np.broadcast_to(before[n], (_PATHS, *before[n].shape)))
-        return drawn
-
-    def stream(self, state: bytes | None = None) -> HMMStream:
-        """A decoder that takes one step at a time; see `HMMStream`. `state` is what an earlier one's `to_bytes` gave."""
-        return HMMStream(self, state)
-
-    def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
-        """`count` sequences of `length` steps, their first states drawn from π."""
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
-        _ = self.parameters
-        assert self._model is not None
-        rng = generator(seed)
-        path = discrete.sample_paths(self._model.chain, length, count, rng)
-        driving = self._inputs_for(inputs, count, length)
-        return self._drawn(self._model.emission.sample(path, rng, driving), driving)
-
-    def memory(self, data: Any = None) -> Memory:
-        """How fast the belief about the state forgets.
-
-        With data, along them: ρ is the geometric mean of the slopes of the belief's recursion, exp of the gap between
-        the top two Lyapunov exponents of the forward recursion (`inference.discrete.forgetting_rate`). Without data,
-        |λ₂(P)|: the rate at which the belief forgets while nothing is observed. Informative observations make
-        forgetting faster; for a skewed P single observations can also slow it down. The process half-life is that of
-        |λ₂(P)| in both cases.
-        """
-        _ = self.parameters
-        assert self._model is not None
-        mixing = discrete.mixing_rate(self._model.chain)
-        rate, method = mixing, "eigenvalues"
-        if data is not None:
-            along = discrete.forgetting_rate(*self._table(self._receive(data)))
-            if not np.isnan(along):
-                rate, method = along, "gradient"
-        return Memory(half_life(rate), rate, method, half_life(mixing))
-
 
 def _plain(option: Any) -> Any:
     """A product of families as the dict that made it."""
     return dict(option) if isinstance(option, tuple) else option
-
-
-def _rows(seqs: Sequences) -> Rows:
-    return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns, seqs.input_columns)
 
 
 def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -> FitResult:

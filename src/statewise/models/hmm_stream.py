@@ -14,7 +14,7 @@ from statewise._core.outcome import Outcome
 from statewise.emissions.rows import Rows
 
 if TYPE_CHECKING:
-    from statewise.models.hmm import HMM
+    from statewise.models.hmm_verbs import HiddenMarkovVerbs
     from statewise.results.forecast import Forecast
 
 
@@ -36,7 +36,7 @@ class HMMStream:
         array([0., 1.])
     """
 
-    def __init__(self, model: HMM, state: bytes | None = None) -> None:
+    def __init__(self, model: HiddenMarkovVerbs, state: bytes | None = None) -> None:
         self._model, (chain, emission) = model, model._laws
         self._chain, self._emission = chain, emission
         start = {

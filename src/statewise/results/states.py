@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from statewise.sequences.sequences import Sequences
+
 
 @dataclass(frozen=True)
 class GaussianStates(Result):
@@ -106,9 +108,53 @@ class Decoded(Result):
 
         return pd.DataFrame(row_index(self.lengths, self.ids, self.times) | {"state": self.path})
 
+    def plot(self, seqs: Sequences | None = None) -> Figure:
+        """The first sequence's path; with the sequences that it belongs to, their values above it, coloured by state."""
+        figure, axes = new_figure(1 if seqs is None else seqs.dim + 1)
+        steps = np.arange(self.lengths[0])
+        path = self.path[: self.lengths[0]]
+        for d in range(0 if seqs is None else seqs.dim):
+            assert seqs is not None
+            axes[d].plot(steps, seqs.values[: len(steps), d], color="0.7", linewidth=0.8)
+            for state in range(int(path.max()) + 1):
+                here = path == state
+                axes[d].plot(steps[here], seqs.values[: len(steps), d][here], ".", color=f"C{state % 10}")
+            axes[d].set_ylabel(seqs.columns[d])
+        axes[-1].step(steps, path, where="mid", color="0.4", linewidth=0.8)
+        for state in range(int(path.max()) + 1):
+            here = path == state
+            axes[-1].plot(steps[here], path[here], ".", color=f"C{state % 10}")
+        axes[-1].set_ylabel("state")
+        return figure
+
+
+@dataclass(frozen=True)
+class BestPaths(Result):
+    """The k most probable state paths of each sequence, best first.
+
+    Attributes:
+        paths: (k, rows) state numbers from 0; −1 where a sequence has fewer possible paths.
+        log_prob: (k, N) log joint probability of path and observations, in nats; −inf there.
+        lengths, ids, times: as in the sequences.
+    """
+
+    paths: np.ndarray
+    log_prob: np.ndarray
+    lengths: np.ndarray
+    ids: tuple[Hashable, ...]
+    times: np.ndarray | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each step: columns path_1 … path_k."""
+        import pandas as pd
+
+        table = row_index(self.lengths, self.ids, self.times)
+        return pd.DataFrame(table | {f"path_{k + 1}": path for k, path in enumerate(self.paths)})
+
     def plot(self) -> Figure:
-        """The first sequence's path."""
-        figure, axes = new_figure(1)
-        axes[0].step(np.arange(self.lengths[0]), self.path[: self.lengths[0]], where="mid")
-        axes[0].set_ylabel("state")
+        """The first sequence's paths, one panel each, six at most."""
+        figure, axes = new_figure(min(len(self.paths), 6))
+        for k, axis in enumerate(axes):
+            axis.step(np.arange(self.lengths[0]), self.paths[k, : self.lengths[0]], where="mid")
+            axis.set_ylabel(f"path {k + 1}")
         return figure

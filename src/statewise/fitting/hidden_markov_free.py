@@ -1,0 +1,188 @@
+"""The parameters of a hidden Markov model as a free vector, and its log-likelihood with a gradient there.
+
+Probabilities are relative log odds (a row of m allowed entries has m − 1, against its largest at the point of departure);
+positive parameters are logarithms; covariance matrices the Cholesky factor with the logarithm of its diagonal. The initial
+law is held: a few sequences say little about it, and its maximum is a corner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit, log_softmax, logit
+
+from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
+from statewise.fitting.hidden_markov import HiddenMarkov, Run
+from statewise.fitting.mle import maximise
+from statewise.inference import discrete_paths
+from statewise.inference.discrete import Chain
+from statewise.sequences.sequences import observed_steps
+
+_PLAIN = ("means", "locations", "intercepts", "coefficients")
+_POSITIVE = ("rates", "sizes", "scales", "shapes", "dofs")
+_FIXED = ("lag_fills",)
+_STEP = float(np.finfo(float).eps ** (1 / 3))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the free vector: how many entries, what they are now, and the parameter they stand for."""
+
+    name: str
+    start: np.ndarray
+    back: Callable[[np.ndarray], np.ndarray]
+
+
+class FreeHiddenMarkov:
+    """A hidden Markov model near `model`, by a free vector; see the module."""
+
+    def __init__(self, model: HiddenMarkov, rows: Rows) -> None:
+        self._model, self._rows = model, rows
+        self._chain = _shares("transition_probs", model.chain.transition)
+        self._blocks = [
+            _block(name, value, model.emission) for name, value in model.emission.parameters.items() if _is_free(name)
+        ]
+        self.point = np.concatenate([self._chain.start, *(block.start for block in self._blocks)])
+
+    def model_at(self, point: np.ndarray) -> HiddenMarkov:
+        """The model that the free vector says."""
+        cut = self._chain.start.size
+        chain = Chain(self._model.chain.initial, self._chain.back(point[:cut]))
+        return HiddenMarkov(chain, self._emission_at(point[cut:]))
+
+    def _emission_at(self, free: np.ndarray) -> Emission:
+        parameters, at = {}, 0
+        for block in self._blocks:
+            parameters[block.name] = block.back(free[at : at + block.start.size])
+            at += block.start.size
+        return self._model.emission.replaced(parameters)
+
+    def natural(self, point: np.ndarray) -> np.ndarray:
+        """The parameters in the data's units, in the order of `names`."""
+        model = self.model_at(point)
+        parts = [model.chain.transition, *(model.emission.parameters[block.name] for block in self._blocks)]
+        return np.concatenate([np.ravel(part) for part in parts])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters in the data's units, such as means[0, 1]."""
+        found: list[str] = []
+        tables = {"transition_probs": self._model.chain.transition} | {
+            block.name: self._model.emission.parameters[block.name] for block in self._blocks
+        }
+        for name, table in tables.items():
+            found += [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(table.shape)]
+        return tuple(found)
+
+    def objective(self, point: np.ndarray) -> tuple[float, np.ndarray] | None:
+        """log L and its gradient, by Fisher's identity; None where a parameter leaves its range.
+
+        The chain's part is exact; the emissions' is Σ g · ∂table, the derivatives of the table by central differences.
+        """
+        cut = self._chain.start.size
+        try:
+            model = self.model_at(point)
+            table = model.emission.log_likelihood(self._rows)
+        except (ValueError, ArithmeticError):
+            return None
+        found = discrete_paths.gradient(model.chain, table, self._rows.lengths)
+        if not np.isfinite(found.log_prob):
+            return None
+        slopes = np.empty_like(point)
+        slopes[:cut] = _slopes_of_shares(model.chain.transition, found.transition, self._model.chain.transition)
+        free = point[cut:]
+        for i in range(free.size):
+            shift = np.zeros(free.size)
+            shift[i] = _STEP * max(1.0, abs(float(free[i])))
+            up = self._emission_at(free + shift).log_likelihood(self._rows)
+            down = self._emission_at(free - shift).log_likelihood(self._rows)
+            with np.errstate(invalid="ignore"):  # impossible on both sides; its weight is 0
+                weighed = np.where(found.table > 0, found.table * (up - down), 0.0)
+            slopes[cut + i] = weighed.sum() / (2 * shift[i])
+        return found.log_prob, slopes
+
+
+def climb(run: Run, rows: Rows, max_iter: int) -> Run:
+    """The run, gone on with by quasi-Newton steps; kept as it was if they find nothing better."""
+    free = FreeHiddenMarkov(run.parameters, rows)
+    found = maximise(free.objective, [free.point], observed_steps(rows.values), max_iter=max_iter)
+    if not found.log_prob > run.log_prob:
+        return replace(run, outcome=found.outcome)
+    trace = np.concatenate([run.trace, found.trace])
+    return replace(
+        run, parameters=free.model_at(found.point), log_prob=found.log_prob, trace=trace, outcome=found.outcome
+    )
+
+
+def _is_free(name: str) -> bool:
+    return name.rpartition(".")[2] not in _FIXED
+
+
+def _block(name: str, value: np.ndarray, emission: Emission) -> Block:
+    plain = name.rpartition(".")[2]
+    shape = value.shape
+    if plain in _PLAIN:
+        return Block(name, value.ravel(), lambda free: free.reshape(shape))
+    if plain in _POSITIVE:
+        with np.errstate(divide="ignore"):
+            return Block(name, np.log(value).ravel(), lambda free: np.exp(free).reshape(shape))
+    if plain == "covariances":
+        return _covariances(name, value, emission.dim)
+    if plain == "mixture_weights" or emission.kind == "categorical" or not _is_flag(name, emission):
+        return _shares(name, value)
+    return Block(name, logit(value).ravel(), lambda free: expit(free).reshape(shape))
+
+
+def _is_flag(name: str, emission: Emission) -> bool:
+    """Whether `name` holds chances of yes, rather than laws that sum to one."""
+    table = emission.parameters[name]
+    return not np.allclose(table.sum(axis=-1), 1.0) or table.shape[-1] == 1
+
+
+def _covariances(name: str, value: np.ndarray, dim: int) -> Block:
+    matrices = value.ndim >= 2 and value.shape[-2:] == (dim, dim) and np.allclose(value, np.swapaxes(value, -1, -2))
+    if not matrices or dim == 1:
+        return Block(name, np.log(value).ravel(), lambda free: np.exp(free).reshape(value.shape))
+    rows, columns = np.tril_indices(dim)
+    on_diagonal = rows == columns
+    roots = np.linalg.cholesky(value)[..., rows, columns]
+    start = np.where(on_diagonal, np.log(np.where(on_diagonal, roots, 1.0)), roots)
+
+    def back(free: np.ndarray) -> np.ndarray:
+        entries = free.reshape(roots.shape)
+        root = np.zeros(value.shape)
+        root[..., rows, columns] = np.where(on_diagonal, np.exp(np.where(on_diagonal, entries, 0.0)), entries)
+        return np.asarray(root @ np.swapaxes(root, -1, -2))
+
+    return Block(name, start.ravel(), back)
+
+
+def _shares(name: str, table: np.ndarray) -> Block:
+    """Rows that sum to one; zeros stay zero."""
+    flat = table.reshape(-1, table.shape[-1])
+    free = _free_entries(flat)
+    with np.errstate(divide="ignore"):
+        odds = np.log(flat) - np.log(flat.max(axis=1, keepdims=True))
+
+    def back(vector: np.ndarray) -> np.ndarray:
+        full = np.where(flat > 0, 0.0, -np.inf)
+        full[free] = vector
+        return np.exp(log_softmax(full, axis=1)).reshape(table.shape)
+
+    return Block(name, odds[free], back)
+
+
+def _free_entries(flat: np.ndarray) -> np.ndarray:
+    """Which entries of rows that sum to one are free: the positive ones but the largest."""
+    free = flat > 0
+    free[np.arange(len(flat)), flat.argmax(axis=1)] = False
+    return free
+
+
+def _slopes_of_shares(shares: np.ndarray, counts: np.ndarray, departure: np.ndarray) -> np.ndarray:
+    """∂ Σ counts · log shares in the free entries: counts − shares Σ counts."""
+    slopes = counts - shares * counts.sum(axis=1, keepdims=True)
+    return np.asarray(slopes[_free_entries(departure)])

@@ -1,0 +1,223 @@
+"""What every hidden Markov model can do once it has laws: filter, decode, forecast, draw."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from statewise._core import checks
+from statewise._core.errors import InputError, NotFittedError
+from statewise._core.seed import generator
+from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
+from statewise.fitting.hidden_markov import HiddenMarkov
+from statewise.inference import discrete, discrete_paths
+from statewise.inference.discrete import Chain
+from statewise.models.base import Density, HasDiscreteStates
+from statewise.models.hmm_stream import HMMStream
+from statewise.results.fit import Memory, half_life
+from statewise.results.forecast import Forecast
+from statewise.results.marginals import Marginals, SampleMarginals
+from statewise.results.predicted import Predicted
+from statewise.results.states import BestPaths, Decoded, DiscreteStates
+from statewise.sequences.calendar import future_times
+from statewise.sequences.sequences import Sequences
+
+_PATHS = 2000  # drawn to forecast what has no closed form
+
+
+class HiddenMarkovVerbs(Density, HasDiscreteStates):
+    """The verbs of a model that holds a `HiddenMarkov`."""
+
+    _model: HiddenMarkov | None
+
+    @property
+    @abc.abstractmethod
+    def _family(self) -> type[Emission]:
+        """The class of the laws."""
+
+    def _for_columns_of(self, seqs: Sequences) -> HiddenMarkov:
+        """The present model, for sequences that it can be applied to."""
+        if self._model is None:
+            raise NotFittedError("this HMM has no parameters yet; call `fit(sequences)` first, or give all of them")
+        if seqs.dim != self._model.emission.dim:
+            raise InputError(
+                f"the sequences have {seqs.dim} columns but the HMM has laws for {self._model.emission.dim}; pass the same columns"
+            )
+        return self._model
+
+    @property
+    def _laws(self) -> tuple[Chain, Emission]:
+        _ = self.parameters
+        assert self._model is not None
+        return self._model.chain, self._model.emission
+
+    def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray, np.ndarray]:
+        model = self._for_columns_of(seqs)
+        return model.chain, model.emission.log_likelihood(rows_of(seqs)), seqs.lengths
+
+    def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
+        return discrete.log_prob_steps(*self._table(seqs))
+
+    def filter(self, data: Any) -> DiscreteStates:
+        """P(s[t] = k | y[1 … t]). A sequence that is impossible keeps the belief it had; see its `log_prob`."""
+        seqs = self._receive(data)
+        return DiscreteStates(discrete.filter(*self._table(seqs)).probs, seqs.lengths, seqs.ids, seqs.times)
+
+    def smooth(self, data: Any) -> DiscreteStates:
+        """P(s[t] = k | y[1 … T])."""
+        seqs = self._receive(data)
+        return DiscreteStates(discrete.smooth(*self._table(seqs)).probs, seqs.lengths, seqs.ids, seqs.times)
+
+    def decode(self, data: Any) -> Decoded:
+        """The most probable state path of each sequence (Viterbi); ties go to the lower state."""
+        seqs = self._receive(data)
+        path = discrete.viterbi(*self._table(seqs))
+        return Decoded(path.states, path.log_prob, seqs.lengths, seqs.ids, seqs.times)
+
+    def best_paths(self, data: Any, count: int = 5) -> BestPaths:
+        """The `count` most probable state paths of each sequence (list Viterbi: Seshadri & Sundberg 1994).
+
+        Example:
+            >>> model = sw.HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.1, 0.9]],
+            ...                means=[0.0, 3.0], covariances=[1.0, 1.0])
+            >>> model.best_paths([0.1, 1.4, 3.1], count=2).paths.tolist()
+            [[0, 0, 1], [0, 1, 1]]
+        """
+        seqs = self._receive(data)
+        count = checks.Integer(1, 100_000).check("count", count)
+        paths, log_prob = discrete_paths.best_paths(*self._table(seqs), count)
+        return BestPaths(paths, log_prob, seqs.lengths, seqs.ids, seqs.times)
+
+    def sample_states(self, data: Any, count: int = 1, seed: int | None = None) -> np.ndarray:
+        """(count, rows) state paths drawn from their joint law given all observations (Scott 2002); rows packed as in `Sequences`.
+
+        The share of draws in a state at a step is its smoothed probability; a draw is a whole path.
+        """
+        seqs = self._receive(data)
+        count = checks.Integer(1).check("count", count)
+        return discrete_paths.posterior_paths(*self._table(seqs), count, generator(seed))
+
+    def predict(self, data: Any) -> Predicted:
+        """Mean and variance of y[t] given y[1 … t−1], and normal pseudo-residuals Φ⁻¹(F(y[t])) under that law.
+
+        Each column's residual is under its own marginal, a mixture over the predicted state; see `Emission.residuals`.
+        """
+        seqs = self._receive(data)
+        ahead = discrete.filter(*self._table(seqs)).predicted
+        emission = self._for_columns_of(seqs).emission
+        rows = rows_of(seqs)
+        law = emission.marginals(ahead, rows)
+        residuals = emission.residuals(rows, ahead)
+        return Predicted(law.mean, law.variance, residuals, seqs.lengths, seqs.ids, seqs.columns, seqs.times)
+
+    def forecast(
+        self, data: Any, steps: int = 12, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0
+    ) -> Forecast:
+        """Mixtures over the state law a[T] Pʰ, exact given the parameters.
+
+        Args:
+            data: sequences to forecast from; missing entries are allowed.
+            steps: steps ahead, from 1.
+            level: interval levels in per cent.
+            inputs: future inputs (N, steps, u), of families that depend on inputs; others ignore them.
+            seed: of the paths that an autoregression is forecast by.
+
+        An autoregression, whose law depends on what is drawn before, is forecast by 2 000 paths; all else is exact.
+        """
+        seqs = self._receive(data)
+        steps, level = checks.Integer(1).check("steps", steps), checks.levels(level)
+        chain, table, lengths = self._table(seqs)
+        last = discrete.filter(chain, table, lengths).probs[seqs.offsets[1:] - 1]
+        back = self._laws[1].look_back
+        before = [
+            seqs.values[max(low, end - back) : end] for low, end in zip(seqs.offsets, seqs.offsets[1:], strict=False)
+        ]
+        found = self._forecast_from(last, before, steps, level, inputs, seed)
+        return replace(found, ids=seqs.ids, columns=seqs.columns, times=future_times(seqs, steps))
+
+    def _forecast_from(
+        self,
+        last: np.ndarray,
+        before: list[np.ndarray],
+        steps: int,
+        level: tuple[float, ...],
+        inputs: Any,
+        seed: int | None,
+    ) -> Forecast:
+        """Forecasts after states of chances `last` (N, K) and the rows `before`, N of (at most `look_back`, p)."""
+        chain, emission = self._laws
+        future = self._inputs_for(inputs, len(last), steps)
+        laws: Marginals
+        if emission.look_back:
+            laws = SampleMarginals(self._paths(last, before, steps, future, generator(seed)))
+        else:
+            ahead = None
+            if future is not None:
+                unseen = np.full((len(last) * steps, emission.dim), np.nan)
+                ahead = Rows(unseen, inputs=future.reshape(len(unseen), -1))
+            laws = emission.marginals(discrete.propagate(chain, last, steps), ahead)
+        columns = (self._schema or {}).get("columns") or [f"y{d + 1}" for d in range(emission.dim)]
+        return Forecast(laws, level, ("stream",) * len(last), tuple(columns))
+
+    def _inputs_for(self, given: Any, count: int, steps: int) -> np.ndarray | None:
+        """Inputs of steps to come, where the family takes some."""
+        return self._future_inputs(given, count, steps) if self._family.uses_inputs else None
+
+    def _paths(
+        self,
+        last: np.ndarray,
+        before: list[np.ndarray],
+        steps: int,
+        inputs: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """(_PATHS, N, steps, p) draws of what follows."""
+        chain, emission = self._laws
+        drawn = np.empty((_PATHS, len(last), steps, emission.dim))
+        for n, belief in enumerate(last):
+            paths = discrete.sample_paths(Chain(belief @ chain.transition, chain.transition), steps, _PATHS, rng)
+            u = None if inputs is None else np.broadcast_to(inputs[n], (_PATHS, *inputs[n].shape))
+            drawn[:, n] = emission.sample(paths, rng, u, np.broadcast_to(before[n], (_PATHS, *before[n].shape)))
+        return drawn
+
+    def stream(self, state: bytes | None = None) -> HMMStream:
+        """A decoder that takes one step at a time; see `HMMStream`. `state` is what an earlier one's `to_bytes` gave."""
+        return HMMStream(self, state)
+
+    def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
+        """`count` sequences of `length` steps, their first states drawn from π."""
+        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        _ = self.parameters
+        assert self._model is not None
+        rng = generator(seed)
+        path = discrete.sample_paths(self._model.chain, length, count, rng)
+        driving = self._inputs_for(inputs, count, length)
+        return self._drawn(self._model.emission.sample(path, rng, driving), driving)
+
+    def memory(self, data: Any = None) -> Memory:
+        """How fast the belief about the state forgets.
+
+        With data, along them: ρ is the geometric mean of the slopes of the belief's recursion, exp of the gap between
+        the top two Lyapunov exponents of the forward recursion (`inference.discrete.forgetting_rate`). Without data,
+        |λ₂(P)|: the rate at which the belief forgets while nothing is observed. Informative observations make
+        forgetting faster; for a skewed P single observations can also slow it down. The process half-life is that of
+        |λ₂(P)| in both cases.
+        """
+        _ = self.parameters
+        assert self._model is not None
+        mixing = discrete.mixing_rate(self._model.chain)
+        rate, method = mixing, "eigenvalues"
+        if data is not None:
+            along = discrete.forgetting_rate(*self._table(self._receive(data)))
+            if not np.isnan(along):
+                rate, method = along, "gradient"
+        return Memory(half_life(rate), rate, method, half_life(mixing))
+
+
+def rows_of(seqs: Sequences) -> Rows:
+    """What emissions take of sequences."""
+    return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns, seqs.input_columns)
