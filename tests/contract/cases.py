@@ -55,7 +55,7 @@ CASES = (
         2,
         1e-3,
     ),
-    Case("hmm-ar", lambda: sw.HMM(states=2, emission="autoregressive"), {"max_iter": 20, "restarts": 1}, 2, 1e-3),
+    Case("hmm-ar", lambda: sw.HMM(states=2, emission="autoregressive"), {"max_iter": 20, "restarts": 1}, 2, 1e-3, 0.15),
     Case(
         "hmm-gamma", lambda: sw.HMM(states=2, emission="gamma"), {"max_iter": 20, "restarts": 1}, scale_tolerance=1e-3
     ),
