@@ -11,7 +11,7 @@ import torch
 from statewise._core.errors import InputError
 from statewise.inference import discrete, discrete_paths
 from statewise.inference.discrete import Chain
-from statewise.ops.discrete import hmm_log_prob
+from statewise.inference.discrete_autograd import hmm_log_prob
 
 
 def case(states=3, rows=5, seed=0, zeros=False):

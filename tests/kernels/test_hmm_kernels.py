@@ -13,6 +13,7 @@ import pytest
 from tests.reference import hmm as reference
 
 from statewise.kernels import hmm as kernel
+from statewise.kernels import hmm_paths
 
 TOLERANCE = {"rtol": 1e-11, "atol": 1e-13}  # float64 sums over at most a hundred rows
 
@@ -58,7 +59,7 @@ def run_backward(pi, P, L, offsets):
 def run_viterbi(pi, P, L, offsets):
     path, log_prob, codes = np.full(len(L), -1), poisoned(len(offsets) - 1), np.full(len(offsets) - 1, -1)
     logs = reference.log(pi), reference.log(P)
-    kernel.viterbi(*logs, L, offsets, 0, len(offsets) - 1, path, log_prob, codes)
+    hmm_paths.viterbi(*logs, L, offsets, 0, len(offsets) - 1, path, log_prob, codes)
     return path, log_prob, codes
 
 

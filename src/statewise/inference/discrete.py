@@ -20,7 +20,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
-from statewise.kernels import _chunks
+from statewise.kernels import _chunks, hmm_paths
 from statewise.kernels import hmm as kernel
 
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
@@ -144,7 +144,7 @@ def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:
-        kernel.viterbi(*fixed, first, last, states, log_prob, codes)
+        hmm_paths.viterbi(*fixed, first, last, states, log_prob, codes)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     _refuse_invalid(codes)
@@ -163,7 +163,7 @@ def propagate(chain: Chain, belief: np.ndarray, steps: int) -> np.ndarray:
 def sample_paths(chain: Chain, length: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count, length) state paths drawn from the chain."""
     path = np.empty((count, length), dtype=np.int64)
-    kernel.sample_paths(_cumulative(chain.initial), _cumulative(chain.transition), rng.random((count, length)), path)
+    hmm_paths.sample_paths(_cumulative(chain.initial), _cumulative(chain.transition), rng.random((count, length)), path)
     return path
 
 

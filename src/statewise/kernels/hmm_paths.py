@@ -1,7 +1,7 @@
-"""State paths of hidden Markov models beyond the best one: the k best, and draws from their posterior law.
+"""State paths of hidden Markov models: the best one (Viterbi), the k best, draws from the chain and from the posterior law.
 
-Letters as in `kernels.hmm`. List Viterbi: Seshadri & Sundberg, IEEE Trans. Commun. 42 (1994). Forward filtering, backward
-sampling: Scott, JASA 97 (2002), §2.
+Letters as in `kernels.hmm`. Viterbi: Rabiner, Proc. IEEE 77 (1989). List Viterbi: Seshadri & Sundberg, IEEE Trans. Commun. 42
+(1994). Forward filtering, backward sampling: Scott, JASA 97 (2002), §2.
 """
 
 from __future__ import annotations
@@ -9,6 +9,121 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.hmm import IMPOSSIBLE, INVALID, LOG_SPACE, WIDTH
+
+
+@jit
+def _ahead_narrow(log_P, L, best):
+    """best[t, j] = L[t, j] + max_i best[t − 1, i] + log P[i, j] for K ≤ 8, from best[0] = log π on; returns the code.
+
+    log_P has 8 columns. Eight numbers with names, since those stay in registers.
+    """
+    T, K = L.shape
+    code, s = LOG_SPACE, np.full(WIDTH, -np.inf)
+    for t in range(T):
+        if t > 0:
+            c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = -np.inf
+            for i in range(K):
+                w = best[t - 1, i]
+                v0, v1, v2, v3 = w + log_P[i, 0], w + log_P[i, 1], w + log_P[i, 2], w + log_P[i, 3]
+                v4, v5, v6, v7 = w + log_P[i, 4], w + log_P[i, 5], w + log_P[i, 6], w + log_P[i, 7]
+                c0 = v0 if v0 > c0 else c0
+                c1 = v1 if v1 > c1 else c1
+                c2 = v2 if v2 > c2 else c2
+                c3 = v3 if v3 > c3 else c3
+                c4 = v4 if v4 > c4 else c4
+                c5 = v5 if v5 > c5 else c5
+                c6 = v6 if v6 > c6 else c6
+                c7 = v7 if v7 > c7 else c7
+            s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] = c0, c1, c2, c3, c4, c5, c6, c7
+        else:
+            for k in range(K):
+                s[k] = best[0, k]
+        top, valid = -np.inf, True
+        for k in range(K):
+            valid = valid and L[t, k] < np.inf
+            value = s[k] + L[t, k]
+            best[t, k] = value
+            top = value if value > top else top
+        if not valid:
+            return INVALID
+        if top == -np.inf:
+            code = IMPOSSIBLE
+            for k in range(K):
+                best[t, k] = s[k]
+    return code
+
+
+@jit
+def _ahead_wide(log_P, L, best):
+    """`_ahead_narrow` for any K, four rows of log P at a time."""
+    T, K = L.shape
+    code, whole = LOG_SPACE, K - K % 4
+    for t in range(T):
+        if t > 0:
+            for j in range(K):
+                best[t, j] = -np.inf
+            for i in range(0, whole, 4):
+                w0, w1, w2, w3 = best[t - 1, i], best[t - 1, i + 1], best[t - 1, i + 2], best[t - 1, i + 3]
+                for j in range(K):
+                    v0, v1, v2, v3 = w0 + log_P[i, j], w1 + log_P[i + 1, j], w2 + log_P[i + 2, j], w3 + log_P[i + 3, j]
+                    v0 = v1 if v1 > v0 else v0
+                    v2 = v3 if v3 > v2 else v2
+                    v0 = v2 if v2 > v0 else v0
+                    best[t, j] = v0 if v0 > best[t, j] else best[t, j]
+            for i in range(whole, K):
+                w0 = best[t - 1, i]
+                for j in range(K):
+                    v0 = w0 + log_P[i, j]
+                    best[t, j] = v0 if v0 > best[t, j] else best[t, j]
+        top, valid = -np.inf, True
+        for k in range(K):
+            valid = valid and L[t, k] < np.inf
+            value = best[t, k] + L[t, k]
+            top = value if value > top else top
+        if not valid:
+            return INVALID
+        if top == -np.inf:
+            code = IMPOSSIBLE
+        else:
+            for k in range(K):
+                best[t, k] += L[t, k]
+    return code
+
+
+@jit
+def _back(log_P_T, best, path):
+    """The path that leads to the best end: each time the state i with the largest best[t, i] + log P[i, next], the lowest of several."""
+    T, K = best.shape
+    path[T - 1] = np.argmax(best[T - 1])
+    for back in range(T - 1):
+        t = T - 2 - back
+        after, at, top = path[t + 1], 0, -np.inf
+        for i in range(K):
+            value = best[t, i] + log_P_T[after, i]
+            at = i if value > top else at
+            top = value if value > top else top
+        path[t] = at
+
+
+@jit
+def viterbi(log_pi, log_P, L, offsets, first, last, path, log_prob, codes):
+    """Most probable `path` (rows,), ties to the lower state, and its `log_prob` (N,) joint with the observations."""
+    K = log_pi.shape[0]
+    log_P_T = log_P.T.copy()
+    wide = np.full((K, max(K, WIDTH)), -np.inf)
+    wide[:, :K] = log_P
+    for n in range(first, last):
+        start, stop = offsets[n], offsets[n + 1]
+        best = np.empty((stop - start, K))
+        best[0] = log_pi
+        ahead = _ahead_narrow(wide, L[start:stop], best) if K <= WIDTH else _ahead_wide(log_P, L[start:stop], best)
+        codes[n] = ahead
+        log_prob[n] = -np.inf
+        if ahead != INVALID:
+            _back(log_P_T, best, path[start:stop])
+            if ahead != IMPOSSIBLE:
+                log_prob[n] = best[stop - start - 1, path[stop - 1]]
 
 
 @jit
@@ -76,3 +191,16 @@ def posterior_paths(P, filtered, offsets, uniforms, paths):
                         state = i
                         reached += weights[i]
                 paths[c, t] = state
+
+
+@jit
+def sample_paths(cumulative_pi, cumulative_P, uniforms, path):
+    """Paths (count, length) of the chain from uniform numbers of the same shape and cumulative laws that end in 1."""
+    for n in range(path.shape[0]):
+        law = cumulative_pi
+        for t in range(path.shape[1]):
+            state = 0
+            while uniforms[n, t] >= law[state]:
+                state += 1
+            path[n, t] = state
+            law = cumulative_P[state]
