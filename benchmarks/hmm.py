@@ -1,7 +1,8 @@
-"""Hidden Markov models against hmmlearn."""
+"""Hidden Markov models against hmmlearn: scores, one EM iteration and best paths."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,93 +10,135 @@ import numpy as np
 import statewise as sw
 from benchmarks.workloads import Pair, Workload
 
-_DIM = 4
+_DIM, _SYMBOLS = 4, 20
+LAWS = ("diag", "full", "categorical")
 
 
-def random_parameters(states: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Sticky chains with overlapping Gaussian emissions."""
+def random_parameters(states: int, law: str = "diag", seed: int = 0) -> dict[str, Any]:
+    """Sticky chains with overlapping laws."""
     rng = np.random.default_rng(seed)
     transition = 0.9 * np.eye(states) + 0.1 * rng.dirichlet(np.ones(states), size=states)
-    return {
-        "initial_probs": np.full(states, 1 / states),
-        "transition_probs": transition,
-        "means": rng.standard_normal((states, _DIM)),
-        "covariances": rng.uniform(0.5, 2.0, size=(states, _DIM)),
-    }
+    chain = {"initial_probs": np.full(states, 1 / states), "transition_probs": transition}
+    if law == "categorical":
+        return chain | {"probs": rng.dirichlet(np.ones(_SYMBOLS), size=states)}
+    means, variances = rng.standard_normal((states, _DIM)), rng.uniform(0.5, 2.0, size=(states, _DIM))
+    if law == "diag":
+        return chain | {"means": means, "covariances": variances}
+    roots = 0.3 * rng.standard_normal((states, _DIM, _DIM))
+    dense = roots @ np.swapaxes(roots, 1, 2) + variances[:, :, None] * np.eye(_DIM)
+    return chain | {"means": means, "covariances": dense}
 
 
-def hmmlearn_model(given: dict[str, np.ndarray], **options: Any) -> Any:
-    """The same model in hmmlearn, in its fast implementation and without its hidden priors: maximum likelihood."""
-    from hmmlearn.hmm import GaussianHMM
+def our_model(law: str, given: dict[str, Any]) -> sw.HMM:
+    """The model with these parameters."""
+    states = len(given["initial_probs"])
+    if law == "categorical":
+        return sw.HMM(states=states, emission="categorical", **given)
+    return sw.HMM(states=states, covariance=law, **given)
 
-    peer = GaussianHMM(
-        n_components=len(given["means"]),
-        covariance_type="diag",
-        implementation="scaling",
-        init_params="",
-        covars_prior=0.0,
-        covars_weight=1.0,
-        min_covar=0.0,
-        **options,
-    )
-    peer.n_features = _DIM
+
+def hmmlearn_model(law: str, given: dict[str, Any], implementation: str = "scaling", **options: Any) -> Any:
+    """The same model in hmmlearn, without its hidden priors: maximum likelihood."""
+    from hmmlearn.hmm import CategoricalHMM, GaussianHMM
+
+    common = {
+        "n_components": len(given["initial_probs"]),
+        "implementation": implementation,
+        "init_params": "",
+    } | options
+    if law == "categorical":
+        peer = CategoricalHMM(n_features=_SYMBOLS, **common)
+        peer.emissionprob_ = given["probs"]
+    else:
+        peer = GaussianHMM(covariance_type=law, covars_prior=0.0, covars_weight=1.0, min_covar=0.0, **common)
+        if law == "full":
+            peer.covars_weight = -_DIM  # its prior's exponent, so that none is left: weight − dim − 1 + … cancels
+        peer.n_features = _DIM
+        peer.means_, peer.covars_ = given["means"], given["covariances"]
     peer.startprob_, peer.transmat_ = given["initial_probs"], given["transition_probs"]
-    peer.means_, peer.covars_ = given["means"], given["covariances"]
     return peer
 
 
-def _score(states: int, steps: int) -> Pair:
-    given = random_parameters(states)
-    model = sw.HMM(states=states, covariance="diag", **given)
-    seqs = model.sample(length=steps, seed=1)
-    peer = hmmlearn_model(given)
+def _data(law: str, states: int, steps: int, count: int) -> tuple[dict[str, Any], sw.Sequences, Any, list[int]]:
+    given = random_parameters(states, law)
+    seqs = our_model(law, given).sample(length=max(steps // count, 2), count=count, seed=1)
     y = np.ascontiguousarray(seqs.values)
+    return given, seqs, y.astype(np.int64) if law == "categorical" else y, seqs.lengths.tolist()
+
+
+def _score(law: str, states: int, steps: int) -> Pair:
+    given, seqs, y, lengths = _data(law, states, steps, 1)
+    model, peer = our_model(law, given), hmmlearn_model(law, given)
     return Pair(
-        ours=lambda: float(model.log_prob(seqs)[0]),
-        peer=lambda: float(peer.score(y)),
+        ours=lambda: float(model.log_prob(seqs).sum()),
+        peer=lambda: float(peer.score(y, lengths)),
         difference=lambda a, b: abs(a - b) / abs(b),
     )
 
 
-def _em(states: int, steps: int) -> Pair:
-    given = random_parameters(states)
-    seqs = sw.HMM(states=states, covariance="diag", **given).sample(length=steps, seed=1)
-    y = np.ascontiguousarray(seqs.values)
+def _decode(law: str, states: int, steps: int) -> Pair:
+    given, seqs, y, lengths = _data(law, states, steps, 1)
+    model, peer = our_model(law, given), hmmlearn_model(law, given)
+    return Pair(
+        ours=lambda: float(model.decode(seqs).log_prob.sum()),
+        peer=lambda: float(peer.decode(y, lengths)[0]),
+        difference=lambda a, b: abs(a - b) / abs(b),
+    )
+
+
+def _em(law: str, states: int, steps: int, count: int, implementation: str) -> Pair:
+    given, seqs, y, lengths = _data(law, states, steps, count)
+    name = "probs" if law == "categorical" else "means"
 
     def ours() -> np.ndarray:
-        model = sw.HMM(states=states, covariance="diag", **given).fit(seqs, max_iter=1, init="current")
-        return np.concatenate([model.parameters["means"].ravel(), model.parameters["transition_probs"].ravel()])
+        model = our_model(law, given).fit(seqs, max_iter=1, init="current")
+        return np.concatenate([model.parameters[name].ravel(), model.parameters["transition_probs"].ravel()])
 
     def peer() -> np.ndarray:
-        model = hmmlearn_model(given, n_iter=1).fit(y)
-        return np.concatenate([model.means_.ravel(), model.transmat_.ravel()])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = hmmlearn_model(law, given, implementation, n_iter=1).fit(y, lengths)
+        found = model.emissionprob_ if law == "categorical" else model.means_
+        return np.concatenate([found.ravel(), model.transmat_.ravel()])
 
     return Pair(ours, peer, lambda a, b: float(np.abs(a - b).max()))
 
 
-def _workloads(states: int) -> list[Workload]:
-    size = f"{states} states, {_DIM} columns, diagonal, 100 000 steps"
+def _workloads(law: str, states: int) -> list[Workload]:
+    what = f"{_SYMBOLS} symbols" if law == "categorical" else f"{_DIM} columns, {law}"
+    size, tail = f"{states} states, {what}, 100 000 steps", "" if law == "diag" else f"-{law}"
     common: dict[str, Any] = {"steps": 100_000, "quick_steps": 300, "packages": ("hmmlearn",)}
-    return [
+    found = [
         Workload(
-            name=f"hmm-score-{states}",
-            what=f"HMM log-likelihood, {size}",
-            peer="hmmlearn score (scaling)",
+            name=f"hmm-{verb}{tail}-{states}",
+            what=f"HMM {title}, {size}",
+            peer=f"hmmlearn {peer} (scaling)",
             unit="relative",
             tolerance=1e-9,
-            build=lambda steps: _score(states, steps),
+            build=lambda steps, build=build: build(law, states, steps),
             **common,
-        ),
-        Workload(
-            name=f"hmm-em-{states}",
-            what=f"one EM iteration, {size}",
-            peer="hmmlearn fit, n_iter=1 (scaling, no priors)",
-            unit="in means and transitions",
-            tolerance=1e-8,
-            build=lambda steps: _em(states, steps),
-            **common,
-        ),
+        )
+        for verb, title, peer, build in (
+            ("score", "log-likelihood", "score", _score),
+            ("decode", "best path", "decode", _decode),
+        )
     ]
+    for count, implementation in ((1, "scaling"), (100, "scaling"), (1, "log")):
+        extra = ("" if count == 1 else f"-{count}-sequences") + ("" if implementation == "scaling" else "-default")
+        found.append(
+            Workload(
+                name=f"hmm-em{tail}-{states}{extra}",
+                what=f"one EM iteration, {size} in {count} sequences",
+                peer=f"hmmlearn fit, n_iter=1 ({implementation}, no priors)",
+                unit="in parameters and transitions",
+                tolerance=1e-8,
+                build=lambda steps, count=count, implementation=implementation: _em(
+                    law, states, steps, count, implementation
+                ),
+                **common,
+            )
+        )
+    return found
 
 
-WORKLOADS = [*_workloads(3), *_workloads(8)]
+WORKLOADS = [workload for law in LAWS for states in (3, 8, 32) for workload in _workloads(law, states)]
