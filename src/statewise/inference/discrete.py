@@ -20,6 +20,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
+from statewise.inference import discrete_parts
 from statewise.kernels import _chunks, hmm_paths
 from statewise.kernels import hmm as kernel
 
@@ -124,6 +125,11 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
     table, offsets = checked(chain, table, lengths)
     done = _forward(chain, table, lengths, keep=True)
+    if _in_parts(chain, offsets) and done.codes[0] == kernel.SCALED:
+        found = discrete_parts.backward(chain, done.probs, done.predicted, done.predicted, _cost(table))
+        if found is not None:
+            return Smoothed(done.codes, done.steps, done.predicted, found, done.predicted[0].copy())
+        done = _forward(chain, table, lengths, keep=True)  # its predictions were written over
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
     fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
@@ -190,7 +196,9 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
     steps, codes = np.empty(len(table)), np.empty(len(offsets) - 1, dtype=np.int64)
     kept = table.shape if keep else (0, chain.states)
     probs, predicted = np.empty(kept), np.empty(kept)
-    sparse = bool(chain.transition.min() < _DENSE)
+    if _in_parts(chain, offsets) and discrete_parts.forward(chain, table, keep, steps, probs, predicted, _cost(table)):
+        return Filtered(np.full(1, kernel.SCALED), steps, probs, predicted)
+    sparse = _is_sparse(chain)
     fixed = (chain.initial, chain.transition, chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:
@@ -199,6 +207,15 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     _refuse_invalid(codes)
     return Filtered(codes, steps, probs, predicted)
+
+
+def _is_sparse(chain: Chain) -> bool:
+    return bool(chain.transition.min() < _DENSE)
+
+
+def _in_parts(chain: Chain, offsets: np.ndarray) -> bool:
+    """Whether there is one sequence, long enough to be shared out, of a chain that forgets."""
+    return len(offsets) == 2 and len(discrete_parts.cuts(int(offsets[-1]))) > 2 and not _is_sparse(chain)
 
 
 def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

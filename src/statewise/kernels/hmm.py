@@ -199,7 +199,7 @@ def _usable(totals, rows):
 
 
 @jit
-def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted):
+def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted, end):
     """Scaled forward pass over one sequence, P as `_padded` made it; False where it must be done in log space instead.
 
     `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one.
@@ -227,6 +227,8 @@ def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predic
         log_in_place(totals[:rows], spare[:rows])
         for row in range(rows):
             steps[begin + row] = tops[row] + totals[row]
+    for k in range(K):
+        end[k] = a[k] * scale
     return True
 
 
@@ -277,11 +279,11 @@ def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, 
     With `keep`, also the filtered and predicted probabilities (rows, K). `codes` (N,) says how each sequence went.
     """
     K = pi.shape[0]
-    wide = _padded(P)
+    wide, end = _padded(P), np.empty(K)
     for n in range(first, last):
         start, stop = offsets[n], offsets[n + 1]
         codes[n] = SCALED
-        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted):
+        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted, end):
             continue
         log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
         codes[n] = _forward_log(log_pi, log_P, L[start:stop], steps[start:stop], log_a, log_f)
@@ -290,6 +292,15 @@ def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, 
                 for k in range(K):
                     filtered[start + t, k] = math.exp(log_a[t, k])
                     predicted[start + t, k] = math.exp(log_f[t, k])
+
+
+@jit
+def forward_part(law, P, L, start, stop, keep, steps, filtered, predicted, end):
+    """`forward` for rows `start` to `stop` of a sequence, `law` (K,) being the predicted law of the first; False where that fails.
+
+    For a P without zeros. The filtered probabilities of the last row go into `end` (K,).
+    """
+    return _forward_scaled(law, _padded(P), L, start, stop, False, keep, steps, filtered, predicted, end)
 
 
 # --- backward ---------------------------------------------------------------------------------------------------------
@@ -376,12 +387,14 @@ def _one_over(predicted, first, count, inverse):
 
 
 @jit
-def _backward_scaled(P_T, filtered, predicted, start, stop, smoothed, pairs):
-    """Smoothed probabilities of one sequence, and Σ_t a[t] (g[t+1] / f[t+1])ᵀ added to `pairs`: times P, the counts."""
+def _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs):
+    """Smoothed probabilities of rows `start` + 1 to `stop` − 1, and Σ_t a[t] (g[t+1] / f[t+1])ᵀ added to `pairs`: times P, the counts.
+
+    `g` comes in as that of row `stop` − 1, as long as a row of `P_T`, and goes out as that of row `start`.
+    """
     K = P_T.shape[0]
     size = min(BLOCK, stop - start)
-    ratios, block, g = np.empty((size, K)), np.empty((K, K)), np.zeros(P_T.shape[1])
-    g[:K] = filtered[stop - 1]
+    ratios, block = np.empty((size, K)), np.empty((K, K))
     scale = 1.0
     for end in range(stop - 1, start, -size):
         begin = max(end - size, start)
@@ -396,7 +409,7 @@ def _backward_scaled(P_T, filtered, predicted, start, stop, smoothed, pairs):
             for j in range(K):
                 pairs[i, j] += block[i, j]
     for k in range(K):
-        smoothed[start, k] = g[k] * scale
+        g[k] *= scale
 
 
 @jit
@@ -430,12 +443,32 @@ def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predict
     for n in range(first, last):
         start, stop = offsets[n], offsets[n + 1]
         if codes[n] == SCALED:
-            _backward_scaled(P_T, filtered, predicted, start, stop, smoothed, pairs)
+            g = np.zeros(P_T.shape[1])
+            g[:K] = filtered[stop - 1]
+            _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs)
+            smoothed[start] = g[:K]
         elif codes[n] != INVALID:
             steps, log_a, log_f = np.empty(stop - start), np.empty((stop - start, K)), np.empty((stop - start, K))
             _forward_log(log_pi, log_P, L[start:stop], steps, log_a, log_f)
             _backward_log(log_P, log_a, log_f, smoothed[start:stop], counts)
     for i in range(K):
+        for j in range(K):
+            counts[i, j] += pairs[i, j] * P[i, j]
+
+
+@jit
+def backward_part(P, filtered, predicted, start, stop, g, smoothed, counts):
+    """`backward` for the rows `start` to `stop` of a sequence in scaled probabilities, `g` (K,) being those of row `stop` − 1.
+
+    Row `start` goes into `g`, not into `smoothed`: where rows are shared out it belongs to the part before it.
+    """
+    K = P.shape[0]
+    P_T, pairs = _padded(P.T), np.zeros((K, K))
+    wide = np.zeros(P_T.shape[1])
+    wide[:K] = g
+    _backward_scaled(P_T, filtered, predicted, start, stop, wide, smoothed, pairs)
+    for i in range(K):
+        g[i] = wide[i]
         for j in range(K):
             counts[i, j] += pairs[i, j] * P[i, j]
 
