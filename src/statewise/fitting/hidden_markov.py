@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from statewise.emissions.rows import Rows
 from statewise.fitting.em import EMResult, em
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain, Smoothed
+from statewise.kernels import _threads
 from statewise.sequences.sequences import observed_steps
 
 _NO_COUNT = 1e-200
@@ -35,6 +38,7 @@ class HiddenMarkov:
 
 
 Run = EMResult[HiddenMarkov]
+T = TypeVar("T")
 
 
 def baum_welch(
@@ -95,6 +99,18 @@ def _shares(chain: Chain, done: Smoothed, stay_prior: float) -> Chain:
     seen = left > _NO_COUNT
     transition = np.where(seen, counts / np.where(seen, left, 1.0), chain.transition)
     return Chain(done.starts / done.starts.sum(), transition / transition.sum(axis=1, keepdims=True))
+
+
+_WORTH_SHARING = 20_000  # rows times states from which runs go on beside each other
+
+
+def in_threads(run: Callable[[T], Run], starts: Sequence[T], size: int) -> list[Run]:
+    """The runs from all starts, in threads where the data's `size` (rows times states) pays for them."""
+    threads = min(_threads.thread_count(), len(starts)) if size >= _WORTH_SHARING else 1
+    if threads == 1:
+        return [run(begin) for begin in starts]
+    with ThreadPoolExecutor(threads) as workers:
+        return list(workers.map(run, starts))
 
 
 def best(runs: Sequence[Run]) -> Run:

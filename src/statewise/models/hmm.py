@@ -17,7 +17,7 @@ from statewise.emissions.base import Emission
 from statewise.emissions.gaussian import COVARIANCES
 from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
-from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch
+from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch, in_threads
 from statewise.fitting.hidden_markov_free import FreeHiddenMarkov, climb
 from statewise.fitting.hidden_markov_starts import require_distinct, start
 from statewise.inference.discrete import Chain
@@ -252,7 +252,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
             init: 'kmeans' (clusters of rows, clusters of the level and spread around rows, then k-means++ seeds), 'random'
                 (rows drawn at random as centres), or 'current' (the parameters that the model has; one start).
                 Parameters given to the constructor replace what a start would guess.
-            restarts: number of starts, from 1; the best end is kept. A run in which a state collapsed onto the variance
+            restarts: number of starts, from 1, in threads beside each other; the best end is kept. A run in which a state collapsed onto the variance
                 floor is kept only if all did, since its likelihood is as high as the floor is low.
             seed: for the starts.
             known_states: states that are known: (T,) numbers for each sequence, or all of them packed, −1 or NaN where not
@@ -277,24 +277,21 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         restarts = checks.Integer(1, 10_000).check("restarts", restarts)
         init = checks.Choice(("kmeans", "random", "current")).check("init", init)
         seqs = self._receive_anew(data)
-        runs: list[Run] = []
         seed = checks.Optional(checks.Integer()).check("seed", seed)
         rows, known = rows_of(seqs), known_labels(known_states, seqs, self._options["states"])
         starts = list(self._starts(seqs, rows, known, init, restarts, seed))
         most = min(max_iter, _WARM) if by_gradient else max_iter
+        prior = self._options["stay_prior"]
         with progress("fitting HMM", len(starts) * most) as advance:
-            for begin in starts:
-                run = baum_welch(
-                    begin(),
-                    rows,
-                    max_iter=most,
-                    tol=tol,
-                    known=known,
-                    stay_prior=self._options["stay_prior"],
-                    on_iteration=advance,
+
+            def run(begin: Callable[[], HiddenMarkov]) -> Run:
+                found = baum_welch(
+                    begin(), rows, max_iter=most, tol=tol, known=known, stay_prior=prior, on_iteration=advance
                 )
-                runs.append(run)
-                advance(most - len(runs[-1].trace))
+                advance(most - len(found.trace))
+                return found
+
+            runs = in_threads(run, starts, len(rows) * self._options["states"])
         chosen = hidden_markov.best(runs)
         if by_gradient:
             chosen = climb(chosen, rows, max_iter)
