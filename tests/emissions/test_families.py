@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from statewise._core.errors import InputError
 from statewise.emissions.registry import EMISSIONS
-from statewise.emissions.rows import Rows
+from statewise.emissions.rows import Distinct, Rows
 
 K, ROWS = 3, 400
 
@@ -309,3 +309,21 @@ def test_regressions_with_missing_entries_never_lose(covariance):
 def test_lags_stop_at_the_start_of_a_sequence():
     rows = Rows(np.arange(5.0)[:, None], np.array([2, 3]))
     assert rows.lags(2, np.array([-1.0])).tolist() == [[-1, -1], [0, -1], [-1, -1], [2, -1], [3, 2]]
+
+
+@pytest.mark.parametrize(
+    "column", [[2.0, 0.0, np.nan, 2.0, 7.0], [2.5, -1.0, np.nan, 2.5], [1e9, 3.0, 1e9], [np.nan], [-1.0, 3.0]]
+)
+def test_distinct_values_are_counted_or_sorted_alike(column):
+    column = np.array(column)
+    found = Distinct.of(column)
+    seen = ~np.isnan(column)
+    assert found.values.tolist() == sorted(set(column[seen].tolist()))
+    assert np.array_equal(found.values[found.which[seen]], column[seen])
+    assert (found.which[~seen] == len(found.values)).all()
+    weights = np.arange(1.0, 2 * len(column) + 1).reshape(-1, 2)
+    expected = [weights[seen & (column == value)].sum(axis=0) for value in found.values]
+    np.testing.assert_array_equal(found.totals(weights), np.reshape(expected, (-1, 2)))
+    table = np.arange(2.0 * len(found.values)).reshape(-1, 2)
+    assert np.array_equal(found.spread(table)[seen], table[found.which[seen]])
+    assert not found.spread(table)[~seen].any()

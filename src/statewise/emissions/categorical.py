@@ -91,7 +91,7 @@ class CategoricalEmission(Emission):
     def m_step(self, rows: Rows, weights: np.ndarray) -> Self:
         known = self._known(rows)
         counts = np.zeros((self._probs.shape[1], self.states))
-        counts[known.values.astype(np.int64)] = known.indicator @ weights
+        counts[known.values.astype(np.int64)] = known.totals(weights)
         total = counts.sum(axis=0)
         seen = total > NO_WEIGHT
         found = np.where(seen[:, None], counts.T / np.where(seen, total, 1.0)[:, None], self._probs)

@@ -213,7 +213,7 @@ class ColumnwiseEmission(Emission):
         found = {name: table.copy() for name, table in self._parameters.items()}
         for d in range(self.dim):
             if self.is_discrete:
-                y, w = rows.distinct[d].values, rows.distinct[d].indicator @ weights
+                y, w = rows.distinct[d].values, rows.distinct[d].totals(weights)
             else:
                 seen = rows.seen[:, d]
                 y, w = rows.values[seen, d], weights[seen]

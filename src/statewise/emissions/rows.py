@@ -72,6 +72,9 @@ class Rows:
         return found
 
 
+_CODES = 10_000  # whole numbers up to which distinct values are counted rather than sorted
+
+
 @dataclass(frozen=True, eq=False)
 class Distinct:
     """One column by its distinct observed values, ascending.
@@ -79,24 +82,45 @@ class Distinct:
     Attributes:
         values: (m,).
         which: (rows,) the number of each row's value; m where it is missing.
-        indicator: (m, rows) sparse: one where a row has a value, so that ``indicator @ weights`` adds weights by value.
     """
 
     values: np.ndarray
     which: np.ndarray
-    indicator: sparse.csr_array
 
     @classmethod
     def of(cls, column: np.ndarray) -> Distinct:
+        low, high = np.fmin.reduce(column, initial=np.inf), np.fmax.reduce(column, initial=-np.inf)
+        if 0 <= low <= high <= _CODES:
+            found = cls._counted(column)
+            if found is not None:
+                return found
         values, which = np.unique(column, return_inverse=True)
-        which = which.reshape(-1)
         if len(values) and np.isnan(values[-1]):
             values = values[:-1]
-        rows = np.flatnonzero(which < len(values))
-        indicator = sparse.csr_array(
-            (np.ones(len(rows)), (which[rows], rows)), shape=(len(values), len(column)), dtype=np.float64
-        )
-        return cls(values, which, indicator)
+        return cls(values, which.reshape(-1))
+
+    @classmethod
+    def _counted(cls, column: np.ndarray) -> Distinct | None:
+        """Small whole numbers in a few passes without a sort; None if they are not whole."""
+        codes = np.where(np.isnan(column), -1.0, column).astype(np.int64)
+        if not ((codes == column) | (codes < 0)).all():
+            return None
+        counts = np.bincount(codes + 1)
+        values = np.flatnonzero(counts[1:])
+        number = np.full(len(counts), len(values))
+        number[values + 1] = np.arange(len(values))
+        return cls(values.astype(np.float64), number[codes + 1])
+
+    @cached_property
+    def _rows_by_value(self) -> sparse.csr_array:
+        """(rows, m) a one where a row has a value."""
+        seen = self.which < len(self.values)
+        ends = np.concatenate([[0], np.cumsum(seen)])
+        return sparse.csr_array((np.ones(ends[-1]), self.which[seen], ends), shape=(len(seen), len(self.values)))
+
+    def totals(self, weights: np.ndarray) -> np.ndarray:
+        """(m, K) the weights (rows, K) added up by value."""
+        return np.asarray(self._rows_by_value.T @ weights)
 
     def spread(self, table: np.ndarray) -> np.ndarray:
         """(rows, K) the table's row (m, K) for each row's value; zeros where it is missing."""
