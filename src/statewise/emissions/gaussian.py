@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from statewise._core.errors import InputError
 from statewise.emissions import gaussian_dense, gaussian_diagonal
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
+from statewise.kernels import gaussian as kernel
 from statewise.results.marginals import MixtureMarginals
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
@@ -64,7 +66,8 @@ class GaussianEmission(Emission):
 
     @classmethod
     def pooled(cls, rows: Rows, states: int, **options: Any) -> Self:
-        mean, variance = _column_moments(rows.values)
+        variance = fit_variance(rows)
+        mean = _columns(rows.values).mean
         covariance = options.get("covariance", "diag")
         shapes = {
             "diag": np.tile(variance, (states, 1)),
@@ -233,36 +236,40 @@ def _definite(name: str, matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population variance of the observed entries of each column."""
-    seen = ~np.isnan(values)
-    if len(values) and seen.all():
-        share = np.full(len(values), 1.0 / len(values))
-        mean = share @ values
-        return mean, share @ (values - mean) ** 2
-    count = np.maximum(seen.sum(axis=0), 1)
-    mean = np.where(seen, values, 0.0).sum(axis=0) / count
-    return mean, (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / count
+@dataclass(frozen=True)
+class _Columns:
+    """Mean, population variance, least and largest of the observed entries of each column, (p,) each; NaN where there are none."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def _columns(values: np.ndarray) -> _Columns:
+    p = values.shape[1]
+    count, total, low, high = np.zeros(p), np.zeros(p), np.full(p, np.inf), np.full(p, -np.inf)
+    kernel.column_extent(values, count, total, low, high)
+    share = np.where(count > 0, count, np.nan)
+    square = np.zeros(p)
+    kernel.column_square(values, total / share, square)
+    return _Columns(total / share, square / share, low, high)
 
 
 def fit_variance(rows: Rows) -> np.ndarray:
     """The columns' variances, or the reason why no Gaussian can be fitted to a column."""
-    values = rows.values
-    with np.errstate(over="ignore", invalid="ignore"):
-        variance = _column_moments(values)[1]
-    turned = np.ascontiguousarray(values.T)  # so that the extremes run along memory
-    low, high = (reach.reduce(turned, axis=1, initial=np.nan) for reach in (np.fmin, np.fmax))
+    found = _columns(rows.values)
     for d in range(rows.dim):
-        if np.isnan(low[d]):
+        if np.isnan(found.mean[d]):
             raise InputError(f"{rows.named(d)} has no observed entry; leave it out of the values")
-        if low[d] == high[d]:
-            count = int((~np.isnan(values[:, d])).sum())
+        if found.low[d] == found.high[d]:
+            count = int(rows.seen[:, d].sum())
             raise InputError(
-                f"{rows.named(d)} is constant at {low[d]:g} in all {count} observed entries, so a Gaussian has no "
+                f"{rows.named(d)} is constant at {found.low[d]:g} in all {count} observed entries, so a Gaussian has no "
                 "maximum likelihood there; leave the column out"
             )
-        if not _RANGE[0] < variance[d] < _RANGE[1]:
+        if not _RANGE[0] < found.variance[d] < _RANGE[1]:
             raise InputError(
-                f"{rows.named(d)} has variance {variance[d]:g}, beyond doubles; measure it in another unit"
+                f"{rows.named(d)} has variance {found.variance[d]:g}, beyond doubles; measure it in another unit"
             )
-    return variance
+    return found.variance

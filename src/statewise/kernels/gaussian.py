@@ -96,3 +96,25 @@ def full_moments(y, w, m, first, last, s0, s1, s2):
                 right = y[t, b]
                 for k in range(K):
                     s2[a, b, k] += w[t, k] * (left - m[a, k]) * (right - m[b, k])
+
+
+@jit(fast=True)
+def column_extent(y, count, total, low, high):
+    """Number, sum, least and largest of the entries of each column that are not NaN; each result (p,), +inf and −inf where none."""
+    for t in range(y.shape[0]):
+        for d in range(y.shape[1]):
+            value = y[t, d]
+            seen = value == value
+            count[d] += 1.0 if seen else 0.0
+            total[d] += value if seen else 0.0
+            low[d] = value if value < low[d] else low[d]
+            high[d] = value if value > high[d] else high[d]
+
+
+@jit(fast=True)
+def column_square(y, centre, square):
+    """Σ (y − centre)² over the entries of each column that are not NaN, added to `square` (p,)."""
+    for t in range(y.shape[0]):
+        for d in range(y.shape[1]):
+            gap = y[t, d] - centre[d]
+            square[d] += gap * gap if gap == gap else 0.0
