@@ -290,7 +290,7 @@ def covariance(name: str, value: Any, size: int) -> np.ndarray:
 
 
 def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
-    """Non-negative numbers that sum to 1 along the last axis (to 1e-6; the result to rounding)."""
+    """Non-negative numbers that sum to 1 along the last axis: to 1e-6, and the result to rounding. Rows that do so already stay as they are."""
     table = array(name, value, shape)
     if (table < 0).any():
         raise InputError(f"`{name}` has the negative entry {table.min():g}; pass probabilities from 0 to 1")
@@ -298,7 +298,7 @@ def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
     worst = float(np.abs(sums - 1).max())
     if worst > 1e-6:
         raise InputError(f"`{name}` has a row that sums to {float(sums.flat[np.abs(sums - 1).argmax()]):g}; make it 1")
-    return table / sums
+    return np.where(np.abs(sums - 1) <= 1e-14, table, table / sums)
 
 
 def levels(value: Any) -> tuple[float, ...]:

@@ -158,14 +158,13 @@ class GaussianEmission(Emission):
     def m_step(self, rows: Rows, weights: np.ndarray) -> Self:
         if self._floor is None:
             return self.prepared(rows).m_step(rows, weights)
-        values = rows.values
         if self._covariance in ("diag", "spherical"):
             step = gaussian_diagonal.m_step
             spherical = self._covariance == "spherical"
-            found = step(values, weights, self._means, self.variances, self._floor, spherical)
+            found = step(rows, weights, self._means, self.variances, self._floor, spherical)
         else:
             tied = self._covariance == "tied"
-            found = gaussian_dense.m_step(values, weights, self._means, self._dense(), self._floor, tied)
+            found = gaussian_dense.m_step(rows.values, weights, self._means, self._dense(), self._floor, tied)
         return self._with(means=found.means, covariances=found.covariances, held=found.held)
 
     # --- laws ---------------------------------------------------------------------------------------------------------

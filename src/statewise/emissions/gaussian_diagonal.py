@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from statewise.emissions.rows import Rows
 from statewise.kernels import _chunks, gaussian
 
+_CANCELS = 1e-4
 NO_WEIGHT = 1e-200  # a state with less weight than this keeps its law
 
 
@@ -53,27 +55,48 @@ def moments(values: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> tup
 
 
 def m_step(
-    values: np.ndarray,
+    rows: Rows,
     weights: np.ndarray,
     means: np.ndarray,
     variances: np.ndarray,
     floor: np.ndarray,
     spherical: bool,
 ) -> Estimate:
-    """Weighted means and variances, the latter not below `floor` (p,), or its average for `spherical`.
-
-    Sums are taken about the old means, so that no digits cancel once a fit settles.
-    """
-    s0, s1, s2 = moments(values, weights, means)
-    known = s0 > NO_WEIGHT
-    mass = np.where(known, s0, 1.0)
-    shift = np.where(known, s1 / mass, 0.0)
-    found = np.where(known, s2 / mass - shift**2, variances)
+    """Weighted means and variances, the latter not below `floor` (p,), or its average for `spherical`."""
+    mass, mean, found = _by_product(rows, weights) or _about(rows.values, weights, means)
+    known = mass > NO_WEIGHT
+    mean, found = np.where(known, mean, means), np.where(known, found, variances)
     if spherical:
-        total = np.where(known, s0, 0.0).sum(axis=1)
-        pooled = (np.where(known, s0, 0.0) * found).sum(axis=1) / np.where(total > 0, total, 1.0)
+        total = np.where(known, mass, 0.0).sum(axis=1)
+        pooled = (np.where(known, mass, 0.0) * found).sum(axis=1) / np.where(total > 0, total, 1.0)
         found = np.where(total > 0, pooled, variances[:, 0])
         floor, low = floor.mean(), found < floor.mean()
     else:
         low = (found < floor).any(axis=1)
-    return Estimate(means + shift, np.maximum(found, floor), tuple(int(k) for k in np.flatnonzero(low)))
+    return Estimate(mean, np.maximum(found, floor), tuple(int(k) for k in np.flatnonzero(low)))
+
+
+def _about(values: np.ndarray, weights: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, weighted means and variances (K, p). Sums are about the old means, so that no digits cancel once a fit settles."""
+    s0, s1, s2 = moments(values, weights, means)
+    mass = np.where(s0 > NO_WEIGHT, s0, 1.0)
+    shift = s1 / mass
+    return s0, means + shift, s2 / mass - shift**2
+
+
+def _by_product(rows: Rows, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """`_about` for complete rows as one product of matrices, about the columns' means; None where that would cost digits.
+
+    The variance is a difference of two means; where it is a ten-thousandth of them, four digits cancel.
+    """
+    centre, powers = rows.powers
+    if np.isnan(centre).any():
+        return None
+    sums = weights.T @ powers
+    s0 = sums[:, :1]
+    mass = np.where(s0 > NO_WEIGHT, s0, 1.0)
+    shift, square = np.split(sums[:, 1:] / mass, 2, axis=1)
+    variance = square - shift**2
+    if ((variance < _CANCELS * square) & (s0 > NO_WEIGHT)).any():
+        return None
+    return np.broadcast_to(s0, shift.shape), centre + shift, variance

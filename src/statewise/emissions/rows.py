@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from statewise.kernels import gaussian
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -45,6 +47,17 @@ class Rows:
     def seen(self) -> np.ndarray:
         """(rows, p) whether an entry is observed."""
         return ~np.isnan(self.values)
+
+    @cached_property
+    def powers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The column means c (p,), and 1, y − c and (y − c)² side by side (rows, 1 + 2p): what weighted moments are products with.
+
+        All NaN in a column that has a NaN.
+        """
+        centre = np.full(len(self), 1.0 / len(self)) @ self.values
+        table = np.empty((len(self), 1 + 2 * self.dim))
+        gaussian.powers(self.values, centre, table)
+        return centre, table
 
     @cached_property
     def singles(self) -> tuple[Rows, ...]:

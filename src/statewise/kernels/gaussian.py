@@ -118,3 +118,15 @@ def column_square(y, centre, square):
         for d in range(y.shape[1]):
             gap = y[t, d] - centre[d]
             square[d] += gap * gap if gap == gap else 0.0
+
+
+@jit(fast=True)
+def powers(y, centre, table):
+    """`table` (rows, 1 + 2p) = 1, y − centre and (y − centre)² side by side."""
+    p = y.shape[1]
+    for t in range(y.shape[0]):
+        table[t, 0] = 1.0
+        for d in range(p):
+            gap = y[t, d] - centre[d]
+            table[t, 1 + d] = gap
+            table[t, 1 + p + d] = gap * gap
