@@ -149,6 +149,8 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         for name, value in given.items():
             if len(value) != K and name.rpartition(".")[2] not in (*shared, "lag_fills"):
                 raise InputError(f"`{name}` has {len(value)} entries but `states` is {K}; pass one for each state")
+            if name == "mixture_weights" or (name == "probs" and self._options["emission"] == "categorical"):
+                checks.probabilities(name, value, value.shape)
         if all(name in given for name in ("initial_probs", "transition_probs", *self._required)):
             self._take(self._assembled(given))
 
