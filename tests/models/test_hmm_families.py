@@ -221,7 +221,7 @@ def test_parameters_of_another_family_are_refused_by_name():
         _ = sw.HMM(states=2, **CHAIN, means=[0.0, 1.0], covariances=[1.0, 1.0]).rates
     with pytest.raises(InputError, match="'tied', which emission 'gaussian-mixture' does not have"):
         sw.HMM(states=2, emission="gaussian-mixture", covariance="tied").fit(np.arange(10.0))
-    with pytest.raises(InputError, match="`probs` has a row that sums to 0.9"):
+    with pytest.raises(InputError, match=r"`probs` has a row that sums to 0\.9"):
         sw.HMM(states=2, emission="categorical", probs=[[0.5, 0.5], [0.2, 0.7]])
     with pytest.raises(InputError, match="takes one column"):
         sw.HMM(states=2, emission="categorical").fit([np.zeros((5, 2))])

@@ -21,7 +21,7 @@ import numpy as np
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.inference import discrete_parts
-from statewise.kernels import _chunks, hmm_paths
+from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm as kernel
 
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
@@ -187,7 +187,7 @@ def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> flo
     The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
     """
     done = _forward(chain, table, lengths, keep=True)
-    growth, count = kernel.forgetting(chain.transition, done.probs, done.predicted, _offsets(lengths))
+    growth, count = hmm_forgetting.forgetting(chain.transition, done.probs, done.predicted, _offsets(lengths))
     return _rate(float(np.exp(growth / count))) if count else float("nan")
 
 

@@ -125,6 +125,7 @@ class Decoded(Result):
             here = path == state
             axes[-1].plot(steps[here], path[here], ".", color=f"C{state % 10}")
         axes[-1].set_ylabel("state")
+        axes[-1].set_yticks(np.unique(path))
         return figure
 
 
