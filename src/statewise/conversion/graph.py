@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
@@ -38,15 +40,18 @@ class Bridge:
 
 
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
+_LAW = "log-likelihood and forecasts"
 _HERE = "statewise.conversion"
+_FORMS = {"linear-rnn": "rnn"}  # kind of a model -> its name as a target, where they differ
 BRIDGES = (
     Bridge("arima", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("naive", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("structural", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
     Bridge("varma", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
-    Bridge(
-        "state-space", "rnn", True, "log-likelihood and forecasts", f"{_HERE}.state_space_to_rnn:state_space_to_rnn"
-    ),
+    Bridge("state-space", "rnn", True, _LAW, f"{_HERE}.state_space_to_rnn:state_space_to_rnn"),
+    Bridge("state-space", "innovations", True, _LAW, f"{_HERE}.innovations:state_space_to_innovations"),
+    Bridge("state-space", "varma", True, _LAW, f"{_HERE}.innovations:state_space_to_varma"),
+    Bridge("rnn", "state-space", True, _LAW, f"{_HERE}.innovations:rnn_to_state_space"),
 )
 
 
@@ -59,12 +64,18 @@ def conversions() -> pd.DataFrame:
     )
 
 
-def convert(model: Model, to: str, **options: Any) -> Model:
+@overload
+def convert(model: Model, to: str, verify: None = None, **options: Any) -> Model: ...
+@overload
+def convert(model: Model, to: str, verify: Any, **options: Any) -> tuple[Model, float]: ...
+def convert(model: Model, to: str, verify: Any = None, **options: Any) -> Model | tuple[Model, float]:
     """The same model in another form, through the shortest chain of bridges.
 
     Args:
         model: a model with parameters.
         to: the kind to convert to, such as 'state-space' or 'rnn'.
+        verify: sequences on which both models are then compared in all that the chain preserves; the model comes back with the largest
+            discrepancy |a − b| / max(1, |b|) found.
         options: for the last bridge of the chain (see its function), such as ``gain="steady"`` for 'rnn'.
 
     Raises:
@@ -78,10 +89,22 @@ def convert(model: Model, to: str, **options: Any) -> Model:
     if not isinstance(model, Model):
         raise UnsupportedError(f"`model` is {checks.shown(model)}; pass a statewise model, such as a fitted VARMA")
     checks.Choice(tuple(sorted({b.target for b in BRIDGES}))).check("to", to)
-    chain = _chain(model.kind, to)
+    chain = _chain(_FORMS.get(model.kind, model.kind), to)
+    converted = model
     for bridge in chain[:-1]:
-        model = bridge.apply(model)
-    return chain[-1].apply(model, **options)
+        converted = bridge.apply(converted)
+    converted = chain[-1].apply(converted, **options)
+    if verify is None:
+        return converted
+    return converted, discrepancy(model, converted, verify, [bridge.preserves for bridge in chain])
+
+
+def discrepancy(model: Model, converted: Model, data: Any, preserves: list[str]) -> float:
+    """Largest |a − b| / max(1, |b|) over log densities, forecasts, and the states that all of `preserves` name."""
+    from statewise.conversion.verify import compared
+
+    pairs = compared(model, converted, data, preserves)
+    return max((float(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(b)), initial=0.0)) for a, b in pairs), default=0.0)
 
 
 def _chain(source: str, target: str) -> list[Bridge]:
