@@ -118,3 +118,25 @@ def test_selection_finds_the_number_of_states():
     assert (found.icl >= found.bic).all()
     with pytest.raises(InputError, match="`states` is empty"):
         sw.select_states(seqs, states=())
+
+
+def test_what_a_parameter_is_does_not_depend_on_its_numbers():
+    """Chances that happen to add up to one are still free, and variances that happen to be a symmetric table are not a matrix."""
+    flags = sw.HMM(states=2, emission="bernoulli", **CHAIN, probs=[[0.3, 0.7], [0.4, 0.6]])
+    rows = Rows(flags.sample(length=30, seed=0).values)
+    free = FreeHiddenMarkov(flags._model, rows)
+    assert free.point.size == 2 + 4
+    moved = free.model_at(free.point + 0.1).emission.parameters["probs"]
+    assert (moved > flags.probs).all()
+    diagonal = sw.HMM(states=2, **CHAIN, means=np.zeros((2, 2)), covariances=[[1.0, 0.5], [0.5, 1.0]])
+    free = FreeHiddenMarkov(diagonal._model, Rows(diagonal.sample(length=30, seed=0).values))
+    assert free.point.size == 2 + 4 + 4
+    both = sw.HMM(
+        states=2,
+        emission={"a": "bernoulli", "b": "categorical"},
+        **CHAIN,
+        probs={"a": [0.3, 0.6], "b": [[0.2, 0.8], [0.5, 0.5]]},
+    )
+    values = np.column_stack([np.tile([0.0, 1.0], 10), np.tile([1.0, 1.0, 0.0, 0.0], 5)])
+    free = FreeHiddenMarkov(both._model, Rows(values, columns=("a", "b")))
+    assert free.point.size == 2 + 2 + 2

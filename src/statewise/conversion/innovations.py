@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from statewise._core.errors import UnsupportedError
 from statewise.inference import innovations as algebra
 from statewise.inference.system import System, stationary_start, system
+from statewise.models.base import Model
 from statewise.models.linear_rnn import LinearRNN
 from statewise.models.state_space import StateSpace
 from statewise.models.varma import VARMA
+
+M = TypeVar("M", bound=Model)
 
 
 def state_space_to_innovations(model: StateSpace) -> StateSpace:
@@ -19,8 +24,7 @@ def state_space_to_innovations(model: StateSpace) -> StateSpace:
         UnsupportedError: the matrices change with the step, the gain does not settle, or the start is more certain than the steady filter.
     """
     converted = StateSpace.from_system(_form(_constant(model)))
-    converted._schema = None if model._schema is None else dict(model._schema)
-    return converted
+    return _named_as(model, converted)
 
 
 def state_space_to_varma(model: StateSpace) -> VARMA:
@@ -58,8 +62,7 @@ def state_space_to_varma(model: StateSpace) -> VARMA:
             "innovation_cov": par.cov,
         }
     )
-    converted._schema = None if model._schema is None else dict(model._schema)
-    return converted
+    return _named_as(model, converted)
 
 
 def rnn_to_state_space(model: LinearRNN) -> StateSpace:
@@ -84,6 +87,11 @@ def rnn_to_state_space(model: LinearRNN) -> StateSpace:
             "convert the model it came from with gain='steady', which always leads back"
         )
     converted = StateSpace.from_system(algebra.with_innovations(sys, own["gain"][-1], covariances[-1], P0, zero))
+    return _named_as(model, converted)
+
+
+def _named_as(model: Model, converted: M) -> M:
+    """The converted model, for the columns of the model that it came from."""
     converted._schema = None if model._schema is None else dict(model._schema)
     return converted
 

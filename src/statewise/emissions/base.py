@@ -74,6 +74,12 @@ class Emission(abc.ABC):
     def parameters(self) -> dict[str, np.ndarray]:
         """The parameters by name; ``given(emission.parameters, ...)`` makes the same laws."""
 
+    @abc.abstractmethod
+    def domain(self, name: str) -> str:
+        """What the parameter `name` can be: 'plain' (any numbers), 'positive', 'chance' (from 0 to 1), 'shares' (rows that sum to one),
+        'covariance' (matrices), or 'fixed' (not estimated).
+        """
+
     @property
     @abc.abstractmethod
     def means(self) -> np.ndarray:
@@ -143,3 +149,15 @@ class Emission(abc.ABC):
     def notes(self) -> tuple[str, ...]:
         """What a careful user should know of these laws, such as a variance that a safeguard holds up."""
         return ()
+
+
+def moved(held: tuple[int, ...], order: np.ndarray) -> tuple[int, ...]:
+    """The numbers of the states `held` after `Emission.reordered`."""
+    return tuple(sorted(int(np.flatnonzero(order == state)[0]) for state in held))
+
+
+def drawn(shares: np.ndarray, paths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of the M outcomes for each state of `paths`, with the chances `shares` (K, M)."""
+    cumulative = np.cumsum(shares, axis=1)
+    cumulative /= cumulative[:, -1:]
+    return np.asarray((rng.random(paths.shape)[..., None] >= cumulative[paths]).sum(axis=-1))

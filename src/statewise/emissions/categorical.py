@@ -10,7 +10,7 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.emissions.base import Emission
+from statewise.emissions.base import Emission, drawn
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
 from statewise.emissions.rows import Rows
 from statewise.results.law_mixtures import LawMixture
@@ -67,6 +67,9 @@ class CategoricalEmission(Emission):
     def parameters(self) -> dict[str, np.ndarray]:
         return {"probs": self._probs}
 
+    def domain(self, name: str) -> str:
+        return "shares"
+
     @property
     def means(self) -> np.ndarray:
         return _CategoricalLaw(self._probs).mean()[:, None]
@@ -107,9 +110,7 @@ class CategoricalEmission(Emission):
         inputs: np.ndarray | None = None,
         before: np.ndarray | None = None,
     ) -> np.ndarray:
-        cumulative = np.cumsum(self._probs, axis=1)
-        cumulative /= cumulative[:, -1:]
-        return (rng.random(paths.shape)[..., None] >= cumulative[paths]).sum(axis=-1, keepdims=True).astype(np.float64)
+        return drawn(self._probs, paths, rng)[..., None].astype(np.float64)
 
     def marginals(self, weights: np.ndarray, rows: Rows | None = None) -> LawMixture:
         return LawMixture(weights[..., None, :], _CategoricalLaw(self._probs), is_discrete=True)

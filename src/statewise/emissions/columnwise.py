@@ -10,7 +10,7 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.emissions.base import Emission
+from statewise.emissions.base import Emission, moved
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
 from statewise.emissions.rows import Rows
 from statewise.results.law_mixtures import LawMixture
@@ -168,6 +168,12 @@ class ColumnwiseEmission(Emission):
     def parameters(self) -> dict[str, np.ndarray]:
         return dict(self._parameters)
 
+    def domain(self, name: str) -> str:
+        rule = self.ranges[name]
+        if rule.high == 1.0:
+            return "chance"
+        return "positive" if rule.low >= 0.0 else "plain"
+
     @property
     def means(self) -> np.ndarray:
         return np.asarray(self._law(self._parameters).mean())
@@ -177,7 +183,7 @@ class ColumnwiseEmission(Emission):
         return np.asarray(self._law(self._parameters).var())
 
     def reordered(self, order: np.ndarray) -> Self:
-        held = tuple(sorted(int(np.flatnonzero(order == state)[0]) for state in self._held))
+        held = moved(self._held, order)
         return self._with(parameters={name: table[order] for name, table in self._parameters.items()}, held=held)
 
     def _column(self, d: int) -> Column:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,9 +11,8 @@ from scipy.special import log_ndtr, ndtri_exp
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise.emissions import gaussian_dense, gaussian_diagonal
-from statewise.emissions.base import Emission
+from statewise.emissions.base import Emission, moved
 from statewise.emissions.rows import Rows
-from statewise.kernels import gaussian as kernel
 from statewise.results.marginals import MixtureMarginals
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
@@ -67,7 +65,7 @@ class GaussianEmission(Emission):
     @classmethod
     def pooled(cls, rows: Rows, states: int, **options: Any) -> Self:
         variance = fit_variance(rows)
-        mean = _columns(rows.values).mean
+        mean = rows.moments.mean
         covariance = options.get("covariance", "diag")
         shapes = {
             "diag": np.tile(variance, (states, 1)),
@@ -113,6 +111,11 @@ class GaussianEmission(Emission):
     def parameters(self) -> dict[str, np.ndarray]:
         return {"means": self._means, "covariances": self._covariances}
 
+    def domain(self, name: str) -> str:
+        if name == "means":
+            return "plain"
+        return "positive" if self._covariance in ("diag", "spherical") else "covariance"
+
     @property
     def means(self) -> np.ndarray:
         return self._means
@@ -144,7 +147,7 @@ class GaussianEmission(Emission):
 
     def reordered(self, order: np.ndarray) -> Self:
         covariances = self._covariances if self._covariance == "tied" else self._covariances[order]
-        held = tuple(sorted(int(np.flatnonzero(order == state)[0]) for state in self._held))
+        held = moved(self._held, order)
         return self._with(means=self._means[order], covariances=covariances, held=held)
 
     # --- likelihood and M step ----------------------------------------------------------------------------------------
@@ -235,34 +238,14 @@ def _definite(name: str, matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Mean, population variance, least and largest of the observed entries of each column, (p,) each; NaN where there are none."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def _columns(values: np.ndarray) -> _Columns:
-    p = values.shape[1]
-    count, total, low, high = np.zeros(p), np.zeros(p), np.full(p, np.inf), np.full(p, -np.inf)
-    kernel.column_extent(values, count, total, low, high)
-    share = np.where(count > 0, count, np.nan)
-    square = np.zeros(p)
-    kernel.column_square(values, total / share, square)
-    return _Columns(total / share, square / share, low, high)
-
-
 def fit_variance(rows: Rows) -> np.ndarray:
     """The columns' variances, or the reason why no Gaussian can be fitted to a column."""
-    found = _columns(rows.values)
+    found = rows.moments
     for d in range(rows.dim):
         if np.isnan(found.mean[d]):
             raise InputError(f"{rows.named(d)} has no observed entry; leave it out of the values")
         if found.low[d] == found.high[d]:
-            count = int(rows.seen[:, d].sum())
+            count = int(found.count[d])
             raise InputError(
                 f"{rows.named(d)} is constant at {found.low[d]:g} in all {count} observed entries, so a Gaussian has no "
                 "maximum likelihood there; leave the column out"

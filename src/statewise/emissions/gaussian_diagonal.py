@@ -89,14 +89,13 @@ def _by_product(rows: Rows, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     The variance is a difference of two means; where it is a ten-thousandth of them, four digits cancel.
     """
-    centre, powers = rows.powers
-    if np.isnan(centre).any():
+    if not rows.is_complete:
         return None
-    sums = weights.T @ powers
+    sums = weights.T @ rows.powers
     s0 = sums[:, :1]
     mass = np.where(s0 > NO_WEIGHT, s0, 1.0)
     shift, square = np.split(sums[:, 1:] / mass, 2, axis=1)
     variance = square - shift**2
     if ((variance < _CANCELS * square) & (s0 > NO_WEIGHT)).any():
         return None
-    return np.broadcast_to(s0, shift.shape), centre + shift, variance
+    return np.broadcast_to(s0, shift.shape), rows.moments.mean + shift, variance

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from statewise._core import checks
 from statewise._core.errors import InputError
-from statewise.emissions.base import Emission
+from statewise.emissions.base import Emission, drawn
 from statewise.emissions.gaussian import GaussianEmission, normal_scores
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
 from statewise.emissions.rows import Rows
@@ -111,6 +111,9 @@ class GaussianMixtureEmission(Emission):
         """(K, M, p)."""
         return table.reshape(*self._shares.shape, -1)
 
+    def domain(self, name: str) -> str:
+        return "shares" if name == "mixture_weights" else self._laws.domain(name)
+
     @property
     def means(self) -> np.ndarray:
         return np.asarray((self._shares[:, :, None] * self._by_component(self._laws.means)).sum(axis=1))
@@ -160,10 +163,7 @@ class GaussianMixtureEmission(Emission):
         inputs: np.ndarray | None = None,
         before: np.ndarray | None = None,
     ) -> np.ndarray:
-        cumulative = np.cumsum(self._shares, axis=1)
-        cumulative /= cumulative[:, -1:]
-        which = (rng.random(paths.shape)[..., None] >= cumulative[paths]).sum(axis=-1)
-        return self._laws.sample(paths * self.components + which, rng)
+        return self._laws.sample(paths * self.components + drawn(self._shares, paths, rng), rng)
 
     def _spread(self, weights: np.ndarray) -> np.ndarray:
         """(..., K · M) chances of the components when the states have the chances (..., K)."""
@@ -174,9 +174,6 @@ class GaussianMixtureEmission(Emission):
 
     def residuals(self, rows: Rows, weights: np.ndarray) -> np.ndarray:
         return normal_scores(rows, self._spread(weights), self._laws.means.T, self._laws.variances.T)
-
-    def points(self, rows: Rows) -> np.ndarray:
-        return np.asarray(np.nan_to_num((rows.values - self.means[0]) / np.sqrt(self.variances[0])))
 
 
 def _refuse_tied(covariance: str) -> None:

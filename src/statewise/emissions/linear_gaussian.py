@@ -10,7 +10,7 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise.emissions import gaussian_dense
-from statewise.emissions.base import Emission
+from statewise.emissions.base import Emission, moved
 from statewise.emissions.gaussian import GaussianEmission, fit_variance, normal_scores
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
 from statewise.emissions.rows import Rows
@@ -176,6 +176,11 @@ class RegressionEmission(Emission):
             "lag_fills": self._lag_fills,
         }
 
+    def domain(self, name: str) -> str:
+        if name == "covariances":
+            return self._noise.domain(name)
+        return "fixed" if name == "lag_fills" else "plain"
+
     @property
     def means(self) -> np.ndarray:
         """(K, p) the mean where every earlier row is at `lag_fills` and every input at 0."""
@@ -192,7 +197,7 @@ class RegressionEmission(Emission):
         return self._noise._with(held=self._held).notes
 
     def reordered(self, order: np.ndarray) -> Self:
-        held = tuple(sorted(int(np.flatnonzero(order == state)[0]) for state in self._held))
+        held = moved(self._held, order)
         return self._with(
             intercepts=self._intercepts[order],
             coefficients=self._coefficients[order],

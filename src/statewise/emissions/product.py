@@ -89,6 +89,13 @@ class ProductEmission(Emission):
             for name, value in part.parameters.items()
         }
 
+    def domain(self, name: str) -> str:
+        for (column, _), part in zip(self.families, self._parts, strict=True):
+            lead = f"{column}."
+            if name.startswith(lead) and name.removeprefix(lead) in part.parameter_names:
+                return part.domain(name.removeprefix(lead))
+        raise KeyError(name)
+
     @property
     def means(self) -> np.ndarray:
         return np.concatenate([part.means for part in self._parts], axis=1)

@@ -19,14 +19,13 @@ class Rows:
         values: (rows, p); NaN is missing.
         lengths: (N,) rows of each sequence; one sequence unless given.
         inputs: (rows, u), or None.
-        columns, input_columns: names, for messages.
+        columns: names, for messages.
     """
 
     values: np.ndarray
     lengths: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     inputs: np.ndarray | None = None
     columns: tuple[str, ...] = ()
-    input_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.lengths):
@@ -49,24 +48,28 @@ class Rows:
         return ~np.isnan(self.values)
 
     @cached_property
-    def powers(self) -> tuple[np.ndarray, np.ndarray]:
-        """The column means c (p,), and 1, y − c and (y − c)² side by side (rows, 1 + 2p): what weighted moments are products with.
+    def moments(self) -> Moments:
+        """Of the observed entries of each column."""
+        return Moments.of(self.values)
 
-        All NaN in a column that has a NaN.
-        """
-        centre = np.full(len(self), 1.0 / len(self)) @ self.values
+    @property
+    def is_complete(self) -> bool:
+        """Whether every entry is observed."""
+        return bool((self.moments.count == len(self)).all())
+
+    @cached_property
+    def powers(self) -> np.ndarray:
+        """(rows, 1 + 2p) of complete rows: 1, y − c and (y − c)² side by side, c the columns' means; weighted moments are products with it."""
         table = np.empty((len(self), 1 + 2 * self.dim))
-        gaussian.powers(self.values, centre, table)
-        return centre, table
+        gaussian.powers(self.values, self.moments.mean, table)
+        return table
 
     @cached_property
     def singles(self) -> tuple[Rows, ...]:
         """Each column alone."""
         names: list[tuple[str, ...]] = [(name,) for name in self.columns] or [()] * self.dim
         alone = (np.ascontiguousarray(self.values[:, [d]]) for d in range(self.dim))
-        return tuple(
-            Rows(values, self.lengths, self.inputs, names[d], self.input_columns) for d, values in enumerate(alone)
-        )
+        return tuple(Rows(values, self.lengths, self.inputs, names[d]) for d, values in enumerate(alone))
 
     @cached_property
     def distinct(self) -> tuple[Distinct, ...]:
@@ -83,6 +86,26 @@ class Rows:
             block[:] = fills
             block[lag:] = np.where(position[lag:, None] >= lag, known[:-lag], fills)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Number, mean, population variance, least and largest of the observed entries of each column, (p,) each; NaN where there are none."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Moments:
+        p = values.shape[1]
+        count, total, low, high = np.zeros(p), np.zeros(p), np.full(p, np.inf), np.full(p, -np.inf)
+        gaussian.column_extent(values, count, total, low, high)
+        share, square = np.where(count > 0, count, np.nan), np.zeros(p)
+        gaussian.column_square(values, total / share, square)
+        return cls(count, total / share, square / share, low, high)
 
 
 _CODES = 10_000  # whole numbers up to which distinct values are counted rather than sorted

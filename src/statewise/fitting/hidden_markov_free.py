@@ -17,13 +17,10 @@ from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
 from statewise.fitting.hidden_markov import HiddenMarkov, Run
 from statewise.fitting.mle import maximise
-from statewise.inference import discrete_paths
+from statewise.inference import discrete
 from statewise.inference.discrete import Chain
 from statewise.sequences.sequences import observed_steps
 
-_PLAIN = ("means", "locations", "intercepts", "coefficients")
-_POSITIVE = ("rates", "sizes", "scales", "shapes", "dofs")
-_FIXED = ("lag_fills",)
 _STEP = float(np.finfo(float).eps ** (1 / 3))
 
 
@@ -42,8 +39,10 @@ class FreeHiddenMarkov:
     def __init__(self, model: HiddenMarkov, rows: Rows) -> None:
         self._model, self._rows = model, rows
         self._chain = _shares("transition_probs", model.chain.transition)
+        laws = model.emission
+        domains = {name: laws.domain(name) for name in laws.parameters}
         self._blocks = [
-            _block(name, value, model.emission) for name, value in model.emission.parameters.items() if _is_free(name)
+            _block(name, value, domains[name]) for name, value in laws.parameters.items() if domains[name] != "fixed"
         ]
         self.point = np.concatenate([self._chain.start, *(block.start for block in self._blocks)])
 
@@ -88,11 +87,11 @@ class FreeHiddenMarkov:
             table = model.emission.log_likelihood(self._rows)
         except (ValueError, ArithmeticError):
             return None
-        found = discrete_paths.gradient(model.chain, table, self._rows.lengths)
+        found = discrete.smooth(model.chain, table, self._rows.lengths)
         if not np.isfinite(found.log_prob):
             return None
         slopes = np.empty_like(point)
-        slopes[:cut] = _slopes_of_shares(model.chain.transition, found.transition, self._model.chain.transition)
+        slopes[:cut] = _slopes_of_shares(model.chain.transition, found.counts, self._model.chain.transition)
         free = point[cut:]
         for i in range(free.size):
             shift = np.zeros(free.size)
@@ -100,7 +99,7 @@ class FreeHiddenMarkov:
             up = self._emission_at(free + shift).log_likelihood(self._rows)
             down = self._emission_at(free - shift).log_likelihood(self._rows)
             with np.errstate(invalid="ignore"):  # impossible on both sides; its weight is 0
-                weighed = np.where(found.table > 0, found.table * (up - down), 0.0)
+                weighed = np.where(found.probs > 0, found.probs * (up - down), 0.0)
             slopes[cut + i] = weighed.sum() / (2 * shift[i])
         return found.log_prob, slopes
 
@@ -117,36 +116,20 @@ def climb(run: Run, rows: Rows, max_iter: int) -> Run:
     )
 
 
-def _is_free(name: str) -> bool:
-    return name.rpartition(".")[2] not in _FIXED
-
-
-def _block(name: str, value: np.ndarray, emission: Emission) -> Block:
-    plain = name.rpartition(".")[2]
+def _block(name: str, value: np.ndarray, domain: str) -> Block:
     shape = value.shape
-    if plain in _PLAIN:
+    if domain == "plain":
         return Block(name, value.ravel(), lambda free: free.reshape(shape))
-    if plain in _POSITIVE:
+    if domain == "positive":
         with np.errstate(divide="ignore"):
             return Block(name, np.log(value).ravel(), lambda free: np.exp(free).reshape(shape))
-    if plain == "covariances":
-        return _covariances(name, value, emission.dim)
-    if plain == "mixture_weights" or emission.kind == "categorical" or not _is_flag(name, emission):
-        return _shares(name, value)
-    return Block(name, logit(value).ravel(), lambda free: expit(free).reshape(shape))
+    if domain == "chance":
+        return Block(name, logit(value).ravel(), lambda free: expit(free).reshape(shape))
+    return _shares(name, value) if domain == "shares" else _covariances(name, value)
 
 
-def _is_flag(name: str, emission: Emission) -> bool:
-    """Whether `name` holds chances of yes, rather than laws that sum to one."""
-    table = emission.parameters[name]
-    return not np.allclose(table.sum(axis=-1), 1.0) or table.shape[-1] == 1
-
-
-def _covariances(name: str, value: np.ndarray, dim: int) -> Block:
-    matrices = value.ndim >= 2 and value.shape[-2:] == (dim, dim) and np.allclose(value, np.swapaxes(value, -1, -2))
-    if not matrices or dim == 1:
-        return Block(name, np.log(value).ravel(), lambda free: np.exp(free).reshape(value.shape))
-    rows, columns = np.tril_indices(dim)
+def _covariances(name: str, value: np.ndarray) -> Block:
+    rows, columns = np.tril_indices(value.shape[-1])
     on_diagonal = rows == columns
     roots = np.linalg.cholesky(value)[..., rows, columns]
     start = np.where(on_diagonal, np.log(np.where(on_diagonal, roots, 1.0)), roots)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from statewise._core.errors import InputError
-from statewise.inference import discrete_paths
+from statewise.inference import discrete
 from statewise.inference.discrete import Chain
 from statewise.ops.scalar import scalar
 
@@ -25,8 +25,8 @@ def hmm_log_prob(
         lengths: rows of each sequence; one sequence unless given.
 
     Returns:
-        A scalar. Its gradients are expected starts, expected transitions and smoothed probabilities, which are 0, not NaN,
-        where a log probability is −inf.
+        A scalar. Its gradients are expected starts, expected transitions and smoothed probabilities (Fisher's identity: Cappé,
+        Moulines & Rydén, *Inference in Hidden Markov Models* (2005), §10.1), which are 0, not NaN, where a log probability is −inf.
 
     Raises:
         InputError: shapes that do not fit, or probabilities that do not sum to 1.
@@ -47,7 +47,7 @@ def hmm_log_prob(
             raise InputError(
                 "`log_initial` and the rows of `log_transition` are not log probabilities; use log_softmax"
             )
-        found = discrete_paths.gradient(Chain(initial, transition), arrays[2], rows)
-        return found.log_prob, (found.initial, found.transition, found.table)
+        found = discrete.smooth(Chain(initial, transition), arrays[2], rows)
+        return found.log_prob, (found.starts, found.counts, found.probs)
 
     return scalar(value_and_gradient, log_initial, log_transition, table)

@@ -142,7 +142,6 @@ def _has_schedule(sys: System, P0: np.ndarray, gains: np.ndarray, covariances: n
         ):
             return False
         closed, apart = A - gain @ C, K - gain
-        P = (
-            closed @ P @ closed.T + apart @ F @ apart.T
-        )  # Joseph's form: where P nears zero the difference of two covariances would not
+        # Joseph's form: where P nears zero the difference of two covariances would not.
+        P = closed @ P @ closed.T + apart @ F @ apart.T
     return True

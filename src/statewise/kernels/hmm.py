@@ -94,14 +94,14 @@ def _padded(table):
 
 
 @jit(fast=True)
-def _ahead_narrow(P, b, rows, begin, fresh, keep, a, f, scale, totals, filtered, predicted):
-    """`rows` rows of the forward pass for K ≤ 8, from row `begin`; returns 1 / the last sum.
+def _ahead_narrow(P, b, low, high, begin, fresh, keep, a, f, scale, totals, filtered, predicted):
+    """Rows `low` to `high` of a block of the forward pass that begins at row `begin`, for K ≤ 8; returns 1 / the last sum.
 
     P and b as `_padded` made them. f = scale Pᵀ a, then a = f ∘ b[row], whose sum is what the next row is divided by: so the
     sum and the next product are found side by side. Eight numbers with names, since those stay in registers.
     """
     K = P.shape[0]
-    for row in range(rows):
+    for row in range(low, high):
         if fresh and row == 0:
             c0, c1, c2, c3, c4, c5, c6, c7 = f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
         else:
@@ -131,11 +131,11 @@ def _ahead_narrow(P, b, rows, begin, fresh, keep, a, f, scale, totals, filtered,
 
 
 @jit(fast=True)
-def _ahead_wide(P, b, rows, begin, fresh, keep, a, f, scale, totals, filtered, predicted):
+def _ahead_wide(P, b, low, high, begin, fresh, keep, a, f, scale, totals, filtered, predicted):
     """`_ahead_narrow` for any K: eight rows of P at a time, so that f is loaded and stored an eighth as often."""
     K = P.shape[0]
     whole, quads = K - K % 8, K - K % 4
-    for row in range(rows):
+    for row in range(low, high):
         if not (fresh and row == 0):
             for j in range(K):
                 f[j] = 0.0
@@ -172,10 +172,10 @@ def _ahead_wide(P, b, rows, begin, fresh, keep, a, f, scale, totals, filtered, p
 
 
 @jit
-def _usable(totals, rows):
+def _usable(totals, low, high):
     """Whether every sum is large enough for its row to have kept its digits."""
     found = True
-    for row in range(rows):
+    for row in range(low, high):
         found = found and totals[row] > SMALL
     return found
 
@@ -184,12 +184,13 @@ def _usable(totals, rows):
 def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted, end):
     """Scaled forward pass over one sequence, P as `_padded` made it; False where it must be done in log space instead.
 
-    `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one.
+    `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one. With them the
+    rows of a block go one by one.
     """
     K = pi.shape[0]
     a, f = np.zeros(P.shape[1]), np.zeros(P.shape[1])
     f[:K] = pi
-    size = 1 if sparse else min(BLOCK, stop - start)
+    size = min(BLOCK, stop - start)
     b, work, wide = np.empty((size, K)), np.empty((size, K)), np.zeros((size, P.shape[1]))
     tops, totals, spare = np.empty(size), np.empty(size), np.empty(size)
     lost, scale = False, 1.0
@@ -200,12 +201,16 @@ def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predic
             for row in range(rows):
                 for k in range(K):
                     wide[row, k] = b[row, k]
-            scale = _ahead_narrow(P, wide, rows, begin, begin == start, keep, a, f, scale, totals, filtered, predicted)
-        else:
-            scale = _ahead_wide(P, b, rows, begin, begin == start, keep, a, f, scale, totals, filtered, predicted)
-        if not _usable(totals, rows) or (sparse and _is_thin(f[:K], lost)):
-            return False
-        lost = lost or (sparse and _has_lost(f[:K], L[begin], a[:K], totals[0]))
+        stride, fresh = 1 if sparse else rows, begin == start
+        for low in range(0, rows, stride):
+            high = low + stride
+            if K <= WIDTH:
+                scale = _ahead_narrow(P, wide, low, high, begin, fresh, keep, a, f, scale, totals, filtered, predicted)
+            else:
+                scale = _ahead_wide(P, b, low, high, begin, fresh, keep, a, f, scale, totals, filtered, predicted)
+            if not _usable(totals, low, high) or (sparse and _is_thin(f[:K], lost)):
+                return False
+            lost = lost or (sparse and _has_lost(f[:K], L[begin + low], a[:K], totals[low]))
         log_in_place(totals[:rows], spare[:rows])
         for row in range(rows):
             steps[begin + row] = tops[row] + totals[row]

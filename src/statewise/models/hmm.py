@@ -213,10 +213,8 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
     def n_parameters(self) -> int:
         """K − 1 for π, one less than its allowed transitions for each row of P, and the emissions'."""
         K = self._options["states"]
-        _ = self.parameters
-        assert self._model is not None
         starts = 0 if self._options["transitions"] == "left-to-right" else K - 1
-        return starts + int(self._allowed.sum()) - K + self._model.emission.n_parameters
+        return starts + int(self._allowed.sum()) - K + self._laws[1].n_parameters
 
     @property
     def _allowed(self) -> np.ndarray:
@@ -254,8 +252,9 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
             init: 'kmeans' (clusters of rows, clusters of the level and spread around rows, then k-means++ seeds), 'random'
                 (rows drawn at random as centres), or 'current' (the parameters that the model has; one start).
                 Parameters given to the constructor replace what a start would guess.
-            restarts: number of starts, from 1, in threads beside each other; the best end is kept. A run in which a state collapsed onto the variance
-                floor is kept only if all did, since its likelihood is as high as the floor is low.
+            restarts: number of starts, from 1, in threads beside each other; the best end is kept. A run in which a state
+                collapsed onto the variance floor is kept only if all did, since its likelihood is as high as the floor is
+                low.
             seed: for the starts.
             known_states: states that are known: (T,) numbers for each sequence, or all of them packed, −1 or NaN where not
                 known. The likelihood is then that of observations and known states together.

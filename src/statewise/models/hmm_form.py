@@ -99,15 +99,13 @@ def known_labels(given: Any, seqs: Sequences, states: int) -> np.ndarray | None:
     if given is None:
         return None
     each = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in given]
-    if all(one.shape == (1,) for one in each) and len(each) == seqs.rows:
-        packed = np.concatenate(each)
-    else:
-        packed = np.concatenate(each) if each else np.empty(0)
-        if [len(one) for one in each] != seqs.lengths.tolist():
-            raise InputError(
-                f"`known_states` has parts of lengths {[len(one) for one in each][:5]}; pass one number a step, in the lengths "
-                f"{seqs.lengths.tolist()[:5]} of the sequences"
-            )
+    lengths = [len(one) for one in each]
+    if lengths != [1] * seqs.rows and lengths != seqs.lengths.tolist():
+        raise InputError(
+            f"`known_states` has parts of lengths {lengths[:5]}; pass one number a step, in the lengths "
+            f"{seqs.lengths.tolist()[:5]} of the sequences"
+        )
+    packed = np.concatenate(each)
     packed = np.where(np.isnan(packed), -1.0, packed)
     wrong = (packed != np.floor(packed)) | (packed < -1) | (packed >= states)
     if wrong.any():

@@ -99,7 +99,7 @@ def select_states(
     bic = np.array([model.bic for model in models])
     return StateSelection(
         np.array(sizes),
-        np.array([model.log_prob(seqs).sum() for model in models]),
+        np.array([model.fit_result.log_prob for model in models if model.fit_result is not None]),
         np.array([model.n_parameters for model in models]),
         np.array([model.aic for model in models]),
         bic,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.rows import Rows
+from statewise.models.stream import loaded
 
 if TYPE_CHECKING:
     from statewise.models.hmm_verbs import HiddenMarkovVerbs
@@ -44,7 +44,7 @@ class HMMStream:
             "before": np.full((emission.look_back, emission.dim), np.nan),
             "totals": np.zeros(2),
         }
-        kept = start if state is None else _loaded(state, start)
+        kept = start if state is None else loaded(state, start)
         self.probs, self._before = kept["probs"], kept["before"]
         self.log_prob, self.step = float(kept["totals"][0]), int(kept["totals"][1])
 
@@ -90,15 +90,3 @@ class HMMStream:
         """All that is needed to go on later, by ``model.stream(state=…)``: O(K) numbers in the safetensors format."""
         parts = {"probs": np.ascontiguousarray(self.probs), "before": np.ascontiguousarray(self._before)}
         return bytes(save(parts | {"totals": np.array([self.log_prob, self.step])}))
-
-
-def _loaded(state: bytes, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    try:
-        kept = load(state)
-    except (SafetensorError, TypeError):
-        raise InputError("`state` is not the state of a stream; pass what `to_bytes` gave") from None
-    if {name: part.shape for name, part in kept.items()} != {name: part.shape for name, part in like.items()}:
-        raise InputError(
-            "`state` is the state of another model's stream; pass what `to_bytes` gave for a model like this"
-        )
-    return dict(kept)

@@ -191,12 +191,10 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps, their first states drawn from π."""
         length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
-        _ = self.parameters
-        assert self._model is not None
-        rng = generator(seed)
-        path = discrete.sample_paths(self._model.chain, length, count, rng)
+        (chain, emission), rng = self._laws, generator(seed)
+        path = discrete.sample_paths(chain, length, count, rng)
         driving = self._inputs_for(inputs, count, length)
-        return self._drawn(self._model.emission.sample(path, rng, driving), driving)
+        return self._drawn(emission.sample(path, rng, driving), driving)
 
     def memory(self, data: Any = None) -> Memory:
         """How fast the belief about the state forgets.
@@ -207,9 +205,7 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         forgetting faster; for a skewed P single observations can also slow it down. The process half-life is that of
         |λ₂(P)| in both cases.
         """
-        _ = self.parameters
-        assert self._model is not None
-        mixing = discrete.mixing_rate(self._model.chain)
+        mixing = discrete.mixing_rate(self._laws[0])
         rate, method = mixing, "eigenvalues"
         if data is not None:
             along = discrete.forgetting_rate(*self._table(self._receive(data)))
@@ -220,4 +216,4 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
 
 def rows_of(seqs: Sequences) -> Rows:
     """What emissions take of sequences."""
-    return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns, seqs.input_columns)
+    return Rows(seqs.values, seqs.lengths, seqs.inputs, seqs.columns)

@@ -42,7 +42,7 @@ class Stream:
         sys = self._sys
         W = square_root(sys.Pinf)
         start = {"mean": sys.m0, "cov": sys.P0, "diffuse": W, "reach": W, "totals": np.zeros(2)}
-        kept = start if state is None else _loaded(state, start)
+        kept = start if state is None else loaded(state, start)
         self._m, self._P, self._W, self._reach = (
             np.array(kept[name], order="C")[None] for name in ("mean", "cov", "diffuse", "reach")
         )
@@ -104,7 +104,8 @@ class Stream:
         return bytes(save(parts | {"totals": np.array([self.log_prob, self.step])}))
 
 
-def _loaded(state: bytes, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def loaded(state: bytes, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays in what `to_bytes` gave, of the names and shapes of `like`."""
     try:
         kept = load(state)
     except (SafetensorError, TypeError):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from statewise.results.marginals import Marginals, _share
+from statewise.results.marginals import Marginals, _share, bisected
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 _TAIL = 1e-10  # share of a law left out of numerical integrals at either end
@@ -62,11 +62,7 @@ class LawMixture(Marginals):
                 below = self.cdf(middle) < q
                 low, high = np.where(below, middle, low), np.where(below, high, np.maximum(middle, low + 1))
             return high
-        for _ in range(64):
-            middle = (low + high) / 2
-            below = self.cdf(middle) < q
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return (low + high) / 2
+        return bisected(self.cdf, q, low, high)
 
     def crps(self, y: np.ndarray) -> np.ndarray:
         """∫ F² below y and ∫ (1 − F)² above: sums over the whole numbers, or 4 × 48 nodes of Gauss on either side.

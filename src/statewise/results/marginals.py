@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +99,7 @@ class MixtureMarginals(Marginals):
     def quantile(self, q: float) -> np.ndarray:
         """Bisection between the components' own quantiles, to the last bit that doubles resolve."""
         components = self.mu + np.sqrt(self.var) * ndtri(_share(q))
-        low, high = components.min(axis=-1), components.max(axis=-1)
-        for _ in range(64):
-            middle = (low + high) / 2
-            below = self.cdf(middle) < q
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return (low + high) / 2
+        return bisected(self.cdf, q, components.min(axis=-1), components.max(axis=-1))
 
     def crps(self, y: np.ndarray) -> np.ndarray:
         """Σ wᵢ A(y − μᵢ, σᵢ²) − ½ Σᵢⱼ wᵢwⱼ A(μᵢ − μⱼ, σᵢ² + σⱼ²), with A(m, s²) = E|N(m, s²)|.
@@ -145,6 +141,15 @@ class SampleMarginals(Marginals):
         rank = np.arange(1, count + 1).reshape(-1, *[1] * (ordered.ndim - 1))
         half_spread = ((2 * rank - count - 1) * ordered).sum(axis=0) / (count * (count - 1))
         return np.abs(self.samples - y).mean(axis=0) - half_spread
+
+
+def bisected(cdf: Callable[[np.ndarray], np.ndarray], q: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The q-quantile of continuous laws, elementwise between `low` and `high`, to the last bit that doubles resolve."""
+    for _ in range(64):
+        middle = (low + high) / 2
+        below = cdf(middle) < q
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return (low + high) / 2
 
 
 def _share(q: float) -> float:
