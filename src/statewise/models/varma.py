@@ -159,7 +159,6 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
                 near = starts[0] + 0.2 * rng.standard_normal(starts[0].size)
                 far = algebra.pack(algebra.random_parameters(first, rng), trend)
                 starts.append(far if i % 2 else near)
-        starts = [start for start in starts if objective(start) is not None] or starts[-1:]
         kept = None if k == 1 else max(_FOLLOWED, restarts // 2)
         return maximise(objective, starts, scaled.rows, max_iter, tol, objective.inverse_information, kept=kept)
 
