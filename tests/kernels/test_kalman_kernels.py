@@ -148,7 +148,7 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
     n, p, rows = 3, 2, len(y)
     r, N, status = np.zeros((3, n)), np.zeros((3, n, n)), np.full(3, -1)
     mean, cov = np.full((rows, n), np.nan), np.full((rows, n, n), np.nan)
-    shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,))
+    shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,), (p,))
     gradients, errors = [np.ones(shape) for shape in shapes], np.zeros((rows, p))
     lengths = np.diff(offsets)
     args = (
@@ -183,7 +183,7 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
 def test_backward_packed_reports_a_singular_innovation_covariance():
     y, offsets = np.ones((3, 2)), np.array([0, 3])
     one, many = np.eye(1), (np.zeros((3, 1)), np.ones((3, 1, 1)))
-    shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,))
+    shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,), (2,))
     status = np.zeros(1, np.int64)
     smoother.backward_packed(
         0, 1, y, offsets, np.array([3]), one, np.ones((2, 1)), one, np.zeros((2, 2)), np.zeros((1, 2)), *many,

@@ -169,10 +169,10 @@ def _backward(
     mean, cov = np.empty((rows * states, n)), np.empty((rows * states, n, n))
     lag_cov = np.zeros((rows * lags, n, n))
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
-    errors = np.zeros((rows if gradient or noise else 0, p))
-    wanted = noise or (gradient and sys.B.shape[-1] > 0)
-    shocks, information = np.zeros((rows * wanted, n)), np.zeros((rows * noise, n + p, n + p))
-    shapes = [getattr(sys, letter).shape for letter in "ACQRSb"]
+    errors = np.zeros((rows * (noise or (gradient and sys.D.shape[-1] > 0)), p))
+    shocks = np.zeros((rows * (noise or (gradient and sys.B.shape[-1] > 0)), n))
+    information = np.zeros((rows * noise, n + p, n + p))
+    shapes = [getattr(sys, letter).shape for letter in "ACQRSbd"]
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     offsets = seqs.offsets
     bounds = by_sequence(offsets)
@@ -220,9 +220,8 @@ def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | 
     back = None if past is None else _backward(sys, seqs, past, gradient=True)
     if past is None or back is None or back.failed:
         return None
-    gA, gC, gQ, gR, gS, gb = back.sums
+    gA, gC, gQ, gR, gS, gb, gd = back.sums
     gB, gD = _with_inputs(sys.B, back.shocks, seqs, sys.which), _with_inputs(sys.D, back.errors, seqs, sys.which)
-    gd = back.errors.sum(axis=0) if sys.which is None else _by_group(sys.which, back.errors, len(sys.d))
     # The response of r₀ to δ is −N₀ W.
     spread = back.N @ past.response[seqs.offsets[:-1]]
     gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0) + (spread @ spread.transpose(0, 2, 1)).sum(axis=0))

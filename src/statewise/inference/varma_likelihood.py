@@ -147,7 +147,7 @@ def log_prob_and_derivatives(
 
 
 def _inverse_and_log_det(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Both from one LU factorisation; None where the determinant is not positive. `np.linalg` does it twice, and takes ten times as long for 2 × 2."""
+    """Both from one LU factorisation; None where the determinant is not positive. `np.linalg` factorises twice, and is ten times slower at 2 × 2."""
     lu, pivots, failed = dgetrf(matrix)
     diagonal = lu.diagonal()
     swaps = np.count_nonzero(pivots != np.arange(len(pivots)))

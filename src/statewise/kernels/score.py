@@ -7,12 +7,15 @@ from statewise.kernels._jit import jit
 
 @jit(fast=True, counted=False)
 def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work):
-    """Add the part of the gradients that holds no data, of `count` equal steps. `work` (p, n) is room to work in."""
+    """Add the part of the gradients that holds no data, of `count` steps with one gain; N and NLP are sums over them.
+
+    `work` (p, n) is room to work in.
+    """
     n = N.shape[0]
     for a in range(n):
         for b in range(n):
-            gA[a, b] -= count * NLP[a, b]
-            gQ[a, b] -= 0.5 * count * N[a, b]
+            gA[a, b] -= NLP[a, b]
+            gQ[a, b] -= 0.5 * N[a, b]
     for i in range(k):
         for a in range(n):
             work[i, a] = 0.0
@@ -21,20 +24,20 @@ def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work
             for a in range(n):
                 work[i, a] += weight * N[b, a]
         for a in range(n):
-            gS[a, seen[i]] += count * work[i, a]
+            gS[a, seen[i]] += work[i, a]
         for j in range(k):
-            total = Finv[i, j]
+            total = count * Finv[i, j]
             for b in range(n):
                 total += work[i, b] * K[b, j]
-            gR[seen[i], seen[j]] -= 0.5 * count * total
+            gR[seen[i], seen[j]] -= 0.5 * total
         for a in range(n):
             work[i, a] = 0.0
             for j in range(k):
-                work[i, a] -= Finv[i, j] * C[seen[j], a]
+                work[i, a] -= count * Finv[i, j] * C[seen[j], a]
         for a in range(n):
             weight, move = work[i, a], K[a, i]
             for b in range(n):
-                gC[seen[i], b] += count * (weight * P[a, b] + move * NLP[a, b])
+                gC[seen[i], b] += weight * P[a, b] + move * NLP[a, b]
 
 
 @jit(fast=True, counted=False)

@@ -17,6 +17,8 @@ observations, means are taken at δ̂, and X times a root of Δ gives what δ ad
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from statewise.kernels._jit import jit
@@ -29,7 +31,7 @@ from statewise.kernels.step import copy
 LARGEST_TERM = 1e8  # of a state's P N: P − P N P is then the remainder of terms that many times larger, and half of its digits are left
 
 
-@jit
+@jit(counted=False)
 def _invert(F, k, low, out):
     """out = F⁻¹ by Cholesky for the leading k × k block. Returns False if it is not positive definite to working accuracy."""
     for i in range(k):
@@ -57,7 +59,7 @@ def _invert(F, k, low, out):
     return True
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
     """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
     n = A.shape[0]
@@ -93,18 +95,18 @@ def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
     return True
 
 
-@jit
-def _observed(row, seen):
-    """List the observed entries of a row in `seen`, and return how many they are."""
+@jit(counted=False)
+def _observed(y, t, seen):
+    """List the observed entries of row t in `seen`, and return how many they are."""
     k = 0
-    for j in range(row.shape[0]):
-        if not np.isnan(row[j]):
+    for j in range(y.shape[1]):
+        if not np.isnan(y[t, j]):
             seen[k] = j
             k += 1
     return k
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def _step_back(A, C, seen, k, Finv, K, v, r, e, before):
     """e = F⁻¹ v − K' r and before = C' e + A' r: the error of one step and the r of the step before."""
     n = A.shape[0]
@@ -125,7 +127,7 @@ def _step_back(A, C, seen, k, Finv, K, v, r, e, before):
             before[a] += A[b, a] * weight
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def _smooth_state(m, P, r, x):
     """x = m + P r."""
     n = m.shape[0]
@@ -137,7 +139,7 @@ def _smooth_state(m, P, r, x):
             x[a] += weight * P[b, a]
 
 
-@jit
+@jit(counted=False)
 def _store_noise(seen, k, Finv, K, r, N, e, errors, information, t):
     """errors[t] = e, and information[t] = Cov(r, e)."""
     n = r.shape[0]
@@ -161,7 +163,7 @@ def _store_noise(seen, k, Finv, K, r, N, e, errors, information, t):
             information[t, n + seen[i], n + seen[j]] = total
 
 
-@jit
+@jit(counted=False)
 def _spread_noise(seen, k, r, e, information, t):
     """Take the part of one direction of δ off information[t]."""
     n = r.shape[0]
@@ -176,7 +178,7 @@ def _spread_noise(seen, k, r, e, information, t):
             information[t, n + seen[i], n + seen[j]] -= e[i] * e[j]
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def _before(C, L, seen, k, Finv, NL, Lt, N):
     """N ← C' F⁻¹ C + L' (N L). Lt (n, n) is work space."""
     n = L.shape[0]
@@ -197,7 +199,7 @@ def _before(C, L, seen, k, Finv, NL, Lt, N):
             N[b, a] = N[a, b]
 
 
-@jit
+@jit(counted=False)
 def _smooth_cov(P, N, NP, PNP, out, t):
     """out[t] = P − P N P. Returns 1 if the terms of that cancel by more than half of their digits, else 0."""
     n = P.shape[0]
@@ -213,7 +215,7 @@ def _smooth_cov(P, N, NP, PNP, out, t):
     return code
 
 
-@jit
+@jit(counted=False)
 def _lag_cov(L, P, P_next, NLP, work, out, t):
     """out[t] = (I − P[t+1] N) L P."""
     multiply(L, P, out[t])
@@ -223,48 +225,111 @@ def _lag_cov(L, P, P_next, NLP, work, out, t):
             out[t, a, b] -= work[a, b]
 
 
-@jit
+@jit(counted=False)
 def _add_product(x, z, out, t):
     for a in range(x.shape[0]):
         for b in range(z.shape[0]):
             out[t, a, b] += x[a] * z[b]
 
 
-@jit
+@jit(counted=False)
 def _constant_back(
-    y, low, stop, last, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
-    mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+    y, low, stop, last, C, mean_pred, P, r, N, with_gradient,
+    mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, room,
 ):  # fmt: skip
-    """Rows stop − 1 down to `low`, where nothing but the vectors moves; `last` is the last row of the sequence."""
-    p = y.shape[1]
+    """Rows stop − 1 down to `low`, complete and of the gain in `room`; `last` is the last row of the sequence.
+
+    The vectors go in blocks, N from row to row until it has settled; what the gradients need of it is its sum.
+    """
+    n, p = C.shape[1], y.shape[1]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, information.shape[0] > 0
-    run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb)
-    multiply(N, L, NL)
-    multiply(NL, P, NLP)
-    top = stop - 1
+    seen, K, L, Finv, NL, NLP, PNP = room.seen, room.K, room.L, room.Finv, room.NL, room.NLP, room.PNP
+    total, settled = room.total, room.settled
+    run_back(
+        y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+    )
+    moved, moved_before, code, held = np.inf, np.inf, 0, False
+    for a in range(n):
+        for b in range(n):
+            total[a, b], settled[a, b] = 0.0, 0.0
+    for t in range(stop - 1, low - 1, -1):
+        if not held:
+            if t < stop - 1 and (stop - 1 - t) % STRETCH == 0:
+                moved_before, moved = moved, distance(N, settled, settled, room.floor, room.unit, np.inf)
+                copy(N, settled)
+                held = will_stay(moved, moved_before, (t - low) / STRETCH)
+            multiply(N, L, NL)
+            if with_noise:
+                _store_noise(seen, p, Finv, K, shocks[t], N, errors[t], errors, information, t)
+            if with_lags and t < last:
+                multiply(NL, P, NLP)
+                _lag_cov(L, P, P, NLP, PNP, lag_cov, t)
+            weight = t - low + 1 if held else 1
+            for a in range(n):
+                for b in range(n):
+                    total[a, b] += weight * N[a, b]
+            if held and not (with_noise or with_lags or with_states):
+                break
+            if not held:
+                _before(C, L, seen, p, Finv, NL, room.Lt, N)
+            if with_states:
+                code = max(code, _smooth_cov(P, N, NLP, PNP, cov, t))
+        else:
+            if with_noise:
+                copy(information[t + 1], information[t])
+            if with_lags:
+                copy(lag_cov[t + 1], lag_cov[t])
+            if with_states:
+                copy(cov[t + 1], cov[t])
     if with_gradient:
-        add_expected(C, P, seen, p, Finv, K, N, NLP, stop - low, gA, gC, gQ, gR, gS, KN)
-    if with_noise:
-        _store_noise(seen, p, Finv, K, shocks[top], N, errors[top], errors, information, top)
-        for t in range(low, top):
-            copy(information[top], information[t])
-    if with_lags:
-        top = min(top, last - 1)
-        if top >= low:
-            _lag_cov(L, P, P, NLP, PNP, lag_cov, top)
-            for t in range(low, top):
-                copy(lag_cov[top], lag_cov[t])
-    if with_states:
-        top = stop - 1
-        _smooth_cov(P, N, NLP, PNP, cov, top)
-        for t in range(low, top):
-            copy(cov[top], cov[t])
+        multiply(total, L, NL)
+        multiply(NL, P, NLP)
+        add_expected(C, P, seen, p, Finv, K, total, NLP, stop - low, gA, gC, gQ, gR, gS, room.KN)
+    return code
+
+
+class _Room(NamedTuple):
+    """What a step back works in: p entries, n states."""
+
+    seen: np.ndarray
+    CP: np.ndarray
+    cross: np.ndarray
+    KN: np.ndarray
+    K: np.ndarray
+    L: np.ndarray
+    Lt: np.ndarray
+    At: np.ndarray
+    NL: np.ndarray
+    NLP: np.ndarray
+    PNP: np.ndarray
+    settled: np.ndarray
+    total: np.ndarray
+    F: np.ndarray
+    low: np.ndarray
+    Finv: np.ndarray
+    v: np.ndarray
+    e: np.ndarray
+    before: np.ndarray
+    x: np.ndarray
+    along: np.ndarray
+    floor: np.ndarray
+    unit: np.ndarray
+
+
+@jit
+def _room(A, p):
+    n = A.shape[0]
+    return _Room(
+        np.empty(p, np.int64), np.empty((p, n)), np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n)), np.empty((n, n)),
+        np.ascontiguousarray(A.T), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((p, p)),
+        np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p), np.empty(n), np.empty(n), np.empty(n), np.zeros(n), np.empty(n),
+    )  # fmt: skip
 
 
 @jit
 def backward_run(
     y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov,
-    with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+    with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information,
 ):  # fmt: skip
     """Rows stop − 1 down to start of a sequence that ends with the row `last`. Returns 2 if an innovation covariance is singular, 1 if smoothed
     covariances have lost digits, else 0.
@@ -272,34 +337,40 @@ def backward_run(
     r, N, rs (d, n) and z_next (d, n), the r and the smoothed response of each direction of δ, are those of the row `stop` on entry, zero at the
     end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
     """
-    p, n, d = y.shape[1], A.shape[0], response.shape[2]
+    return _backward_run(
+        y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov,
+        with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, _room(A, y.shape[1]),
+    )  # fmt: skip
+
+
+@jit(counted=False)
+def _backward_run(
+    y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov,
+    with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, room,
+):  # fmt: skip
+    n, d = A.shape[0], response.shape[2]
     with_states, with_lags, with_noise = mean.shape[0] > 0, lag_cov.shape[0] > 0, information.shape[0] > 0
-    seen = np.empty(p, np.int64)
-    CP, cross = np.empty((p, n)), np.empty((p, n))
-    K, L, Lt = np.empty((n, p)), np.empty((n, n)), np.empty((n, n))
-    F, low, Finv, v, e = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
-    before, x, NL, NLP, PNP = np.empty(n), np.empty(n), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
-    along, KN, with_shocks = np.empty(n), np.empty((p, n)), shocks.shape[0] > 0
-    At = np.ascontiguousarray(A.T)
-    settled, floor, unit = np.zeros((n, n)), np.zeros(n), np.empty(n)
-    known, moved, moved_before = False, np.inf, np.inf
+    with_errors, with_shocks = errors.shape[0] > 0, shocks.shape[0] > 0
+    seen, K, L, Finv, v, e, before, x = room.seen, room.K, room.L, room.Finv, room.v, room.e, room.before, room.x
+    NL, NLP, PNP, along, KN = room.NL, room.NLP, room.PNP, room.along, room.KN
+    t, known, code = stop - 1, False, 0
     lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
-    t, P, code = stop - 1, cov_pred[min(stop - 1, steady)], 0
+    if lowest < stop:
+        k, P = _observed(y, t, seen), cov_pred[steady]
+        if not _gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
+            return 2
+        code = _constant_back(
+            y, lowest, stop, last, C, mean_pred, P, r, N, with_gradient,
+            mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, room,
+        )  # fmt: skip
+        for h in range(d):
+            for a in range(n):
+                rs[h, a], z_next[h, a] = 0.0, 0.0
+        t, known = lowest - 1, lowest > steady
     while t >= start:
-        if known and t > lowest and (stop - 1 - t) % STRETCH == 0:
-            moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
-            copy(N, settled)
-            if will_stay(moved, moved_before, (t - lowest) / STRETCH):
-                _constant_back(
-                    y, lowest, t + 1, last, C, mean_pred, P, seen, Finv, K, L, r, N, NL, NLP, PNP, KN, with_gradient,
-                    mean, cov, lag_cov, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
-                )  # fmt: skip
-                rs[:], z_next[:] = 0.0, 0.0
-                t, known = lowest - 1, lowest > steady
-                continue
-        k = _observed(y[t], seen)
+        k = _observed(y, t, seen)
         m, P = mean_pred[t], cov_pred[min(t, steady)]
-        if not known and not _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
+        if not known and not _gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
             return 2
         known = t > steady
         for i in range(k):
@@ -317,6 +388,9 @@ def backward_run(
             for a in range(n):
                 gb[a] += r[a]
             for i in range(k):
+                gd[seen[i]] += e[i]
+        if with_errors:
+            for i in range(k):
                 errors[t, seen[i]] = e[i]
         if with_shocks:
             for a in range(n):
@@ -325,7 +399,7 @@ def backward_run(
             _store_noise(seen, k, Finv, K, r, N, e, errors, information, t)
         if with_lags and t < last:
             _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
-        _before(C, L, seen, k, Finv, NL, Lt, N)
+        _before(C, L, seen, k, Finv, NL, room.Lt, N)
         for a in range(n):
             r[a] = before[a]
         if with_states:
@@ -383,6 +457,7 @@ def backward_packed(
     gR,
     gS,
     gb,
+    gd,
     errors,
     shocks,
     information,
@@ -398,7 +473,7 @@ def backward_packed(
         r, N: (N, n), (N, n, n) zeros on entry; r₀ and N₀ of each sequence on exit (N₀ is given δ).
         mean, cov: (rows, n), (rows, n, n) out: smoothed states.
         lag_cov: (rows, n, n) zeros on entry; out: Cov(x[t+1], x[t] | Y), left alone in a sequence's last row.
-        gA, gC, gQ, gR, gS, gb: gradients, added to, where `with_gradient`.
+        gA, gC, gQ, gR, gS, gb, gd: gradients, added to, where `with_gradient`.
         errors: (rows, p) out: e, 0 where missing on entry; its products with the inputs are the gradient in D.
         shocks: (rows, n) out: r; its products with the inputs are the gradient in B.
         information: (rows, n + p, n + p) out: the covariance of (r, e); zeros on entry, and only together with shocks.
@@ -410,7 +485,7 @@ def backward_packed(
         rs, z_next = np.zeros((d, n)), np.zeros((d, n))
         status[i] = backward_run(
             y, start, stop, stop - 1, start + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
-            mean, cov, lag_cov, with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information,
+            mean, cov, lag_cov, with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information,
         )  # fmt: skip
 
 
@@ -428,7 +503,7 @@ def respond_run(y, start, stop, steady, A, C, R, S, mean_pred, cov_pred, X, resp
     CX, moved = np.empty((p, d)), np.empty((n, d))
     for t in range(start, stop):
         response[t] = X
-        k = _observed(y[t], seen)
+        k = _observed(y, t, seen)
         if t <= steady and not _gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
             return 2
         for i in range(k):

@@ -9,93 +9,154 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.known import BLAS_SIZE
 
-BLOCK = 256  # rows whose vectors are multiplied at once
+BLOCK = 40_000  # numbers that a block of rows works on: they stay in the second cache, and a product takes longer than to call it
+LEAST_ROWS = 256  # of a block
 NEGLIGIBLE = 1e-20  # a diffuse start's share of a variance, from which on it is not carried along
 
 
-@jit(fast=True)
-def _run_back(forcing, L, z):
-    """z[i] = forcing[i] + L' z[i + 1], from the last row to the first; the last row of z is given."""
-    rows, n = forcing.shape
-    for i in range(rows - 1, -1, -1):
-        for b in range(n):
-            z[i, b] = forcing[i, b]
-        for a in range(n):
-            weight = z[i + 1, a]
+@jit(fast=True, counted=False)
+def _add_products(A, transposed, share, X, x_from, out, to, count):
+    """out[i, to + c] += share · Σⱼ A[i, j] X[j, x_from + c] for the columns c < count, or with A' in the place of A."""
+    rows, inner = (A.shape[1], A.shape[0]) if transposed else A.shape
+    for i in range(rows):
+        j = 0
+        while j + 4 <= inner:  # four at once, so that a sum goes through memory a quarter as often
+            one, two = (
+                share * (A[j, i] if transposed else A[i, j]),
+                share * (A[j + 1, i] if transposed else A[i, j + 1]),
+            )
+            three, four = (
+                share * (A[j + 2, i] if transposed else A[i, j + 2]),
+                share * (A[j + 3, i] if transposed else A[i, j + 3]),
+            )
+            for c in range(count):
+                out[i, to + c] += (one * X[j, x_from + c] + two * X[j + 1, x_from + c]) + (
+                    three * X[j + 2, x_from + c] + four * X[j + 3, x_from + c]
+                )
+            j += 4
+        while j < inner:
+            one = share * (A[j, i] if transposed else A[i, j])
+            for c in range(count):
+                out[i, to + c] += one * X[j, x_from + c]
+            j += 1
+
+
+@jit(fast=True, counted=False)
+def _run_back(forcing, L, now, then, r):
+    """r[:, c] = forcing[:, c] + L' r[:, c + 1], from the last column but one to the first; the last is given. now and then are (n,) room."""
+    n, count = forcing.shape
+    for b in range(n):
+        now[b] = r[b, count]
+    for c in range(count - 1, -1, -1):
+        if n < BLAS_SIZE:
             for b in range(n):
-                z[i, b] += weight * L[a, b]
+                value = forcing[b, c]
+                for a in range(n):
+                    value += now[a] * L[a, b]
+                then[b] = value
+                r[b, c] = value
+        else:
+            for b in range(n):
+                then[b] = forcing[b, c]
+            a = 0
+            while a + 4 <= n:  # four at once, so that a sum goes through memory a quarter as often
+                one, two, three, four = now[a], now[a + 1], now[a + 2], now[a + 3]
+                for b in range(n):
+                    then[b] += (one * L[a, b] + two * L[a + 1, b]) + (three * L[a + 2, b] + four * L[a + 3, b])
+                a += 4
+            while a < n:
+                weight = now[a]
+                for b in range(n):
+                    then[b] += weight * L[a, b]
+                a += 1
+            for b in range(n):
+                r[b, c] = then[b]
+        now, then = then, now
 
 
-@jit
-def _innovations(y, mean, C, low, high, v):
-    """v[i] = y[low + i] − C mean[low + i]."""
-    p, n = C.shape
-    for t in range(low, high):
+@jit(counted=False)
+def _take_rows(source, low, count, out, to):
+    """out[j, to + c] = source[low + c, j]."""
+    for j in range(out.shape[0]):
+        for c in range(count):
+            out[j, to + c] = source[low + c, j]
+
+
+@jit(counted=False)
+def _give_rows(source, at, count, out, low):
+    """out[low + c, j] = source[j, at + c]."""
+    for j in range(out.shape[1]):
+        for c in range(count):
+            out[low + c, j] = source[j, at + c]
+
+
+@jit(counted=False)
+def _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd):
+    """Add the sums Σ [r e] [1 r e x̂]' of some rows to the gradients."""
+    n, p = gA.shape[0], gR.shape[0]
+    e, x = 1 + n, 1 + n + p  # where e and x̂ begin in a row of the sums
+    for a in range(n):
+        gb[a] += sums[a, 0]
+        for b in range(n):
+            gA[a, b] += sums[a, x + b]
+            gQ[a, b] += 0.5 * sums[a, 1 + b]
         for j in range(p):
-            value = y[t, j]
-            for a in range(n):
-                value -= C[j, a] * mean[t, a]
-            v[t - low, j] = value
+            gS[a, j] += sums[a, e + j]
+    for i in range(p):
+        gd[i] += sums[n + i, 0]
+        for b in range(n):
+            gC[i, b] += sums[n + i, x + b]
+        for j in range(p):
+            gR[i, j] += 0.5 * sums[n + i, e + j]
 
 
 @jit
-def _add(X, share, out):
-    """out ← out + share · X."""
-    for a in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            out[a, b] += share * X[a, b]
-
-
-@jit
-def _add_sums(r, e, x, gA, gC, gQ, gR, gS, gb):
-    """Add the products of the r, e and x̂ of some rows to the gradients."""
-    rt, et = r.T, e.T
-    _add(np.dot(rt, x), 1.0, gA)
-    _add(np.dot(rt, r), 0.5, gQ)
-    _add(np.dot(rt, e), 1.0, gS)
-    _add(np.dot(et, x), 1.0, gC)
-    _add(np.dot(et, e), 0.5, gR)
-    for i in range(r.shape[0]):
-        for a in range(r.shape[1]):
-            gb[a] += r[i, a]
-
-
-@jit
-def run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb):
-    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients."""
+def _block(
+    y, low, count, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+):
+    """`count` rows from `low` on; r moves. One row of an array is one coordinate of all of them, in the columns 1 … count."""
     n, p = r.shape[0], y.shape[1]
-    with_states, with_noise = mean.shape[0] > 0, shocks.shape[0] > 0
-    size = min(BLOCK, stop - low)
-    v, z = np.empty((size, p)), np.empty((size + 1, n))
-    forcing, scaled, e, x = np.empty((size, n)), np.empty((size, p)), np.empty((size, p)), np.empty((size, n))
+    table = np.empty((1 + n + p + n, count + 1))  # 1, r, e, x̂
+    rs, es, xs = table[1 : 1 + n], table[1 + n : 1 + n + p], table[1 + n + p :]
+    v, forcing = np.empty((p, count)), np.zeros((n, count))
+    table[0], table[0, 0], es[:], xs[:, 0] = 1.0, 0.0, 0.0, 0.0
+    _take_rows(mean_pred, low, count, xs, 1)
+    _take_rows(y, low, count, v, 0)
+    _add_products(C, False, -1.0, xs, 1, v, 0, count)
+    _add_products(Finv, False, 1.0, v, 0, es, 1, count)
+    _add_products(C, True, 1.0, es, 1, forcing, 0, count)
+    rs[:, count] = r
+    _run_back(forcing, L, np.empty(n), np.empty(n), rs)
+    _add_products(K, True, -1.0, rs, 1, es, 1, count)
+    _add_products(P, False, 1.0, rs, 0, xs, 1, count)
+    r[:] = rs[:, 0]
+    rs[:, 0] = 0.0
+    if with_gradient:
+        sums = np.empty((n + p, 1 + n + p + n))
+        np.dot(table[1 : 1 + n + p], table.T, sums)
+        _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd)
+    if mean.shape[0] > 0:
+        _give_rows(xs, 1, count, mean, low)
+    if errors.shape[0] > 0:
+        _give_rows(es, 1, count, errors, low)
+    if shocks.shape[0] > 0:
+        _give_rows(rs, 1, count, shocks, low)
+
+
+@jit
+def run_back(
+    y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+):
+    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients."""
+    size = max(LEAST_ROWS, BLOCK // (4 * r.shape[0] + 2 * y.shape[1]))
     high = stop
     while high > low:
         start = max(low, high - size)
-        count = high - start
-        _innovations(y, mean_pred, C, start, high, v)
-        np.dot(v[:count], Finv, scaled[:count])
-        np.dot(scaled[:count], C, forcing[:count])
-        z[count] = r
-        _run_back(forcing[:count], L, z)
-        np.dot(z[1 : count + 1], K, e[:count])
-        for i in range(count):
-            for j in range(p):
-                e[i, j] = scaled[i, j] - e[i, j]
-        if with_states or with_gradient:
-            np.dot(z[:count], P, x[:count])
-            for i in range(count):
-                for a in range(n):
-                    x[i, a] += mean_pred[start + i, a]
-        if with_gradient:
-            _add_sums(z[1 : count + 1], e[:count], x[:count], gA, gC, gQ, gR, gS, gb)
-        if with_states:
-            mean[start:high] = x[:count]
-        if with_gradient or with_noise:
-            errors[start:high] = e[:count]
-        if with_noise:
-            shocks[start:high] = z[1 : count + 1]
-        r[:] = z[0]
+        _block(
+            y, start, high - start, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+        )  # fmt: skip
         high = start
 
 

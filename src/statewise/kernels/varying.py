@@ -55,9 +55,9 @@ def filter_runs(
 @jit
 def backward_runs(
     first, last, y, offsets, which, As, Cs, Qs, Rs, Ss, mean_pred, cov_pred, response, r, N, mean, cov, lag_cov,
-    with_gradient, gA, gC, gQ, gR, gS, gb, errors, shocks, information, status,
+    with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, status,
 ):  # fmt: skip
-    """As `smoother.backward_packed`; the gradients gA … gb are stacks (G, …) as the matrices are."""
+    """As `smoother.backward_packed`; the gradients gA … gd are stacks (G, …) as the matrices are."""
     d, n = response.shape[2], As.shape[1]
     for i in range(first, last):
         start, t = offsets[i], offsets[i + 1]
@@ -67,7 +67,7 @@ def backward_runs(
             low, g = _start_of_run(which, t, start), which[t - 1]
             code = backward_run(
                 y, low, t, final, t, As[g], Cs[g], Qs[g], Rs[g], Ss[g], mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
-                mean, cov, lag_cov, with_gradient, gA[g], gC[g], gQ[g], gR[g], gS[g], gb[g], errors, shocks, information,
+                mean, cov, lag_cov, with_gradient, gA[g], gC[g], gQ[g], gR[g], gS[g], gb[g], gd[g], errors, shocks, information,
             )  # fmt: skip
             status[i] = max(status[i], code)
             t = low
