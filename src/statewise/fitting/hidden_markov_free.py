@@ -16,9 +16,12 @@ from scipy.special import expit, log_softmax, logit
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
 from statewise.fitting.hidden_markov import HiddenMarkov, Run
+from statewise.fitting.hidden_markov_inputs import FreeInputChain
 from statewise.fitting.mle import maximise
-from statewise.inference import discrete
-from statewise.inference.discrete import Chain
+from statewise.inference import discrete_any
+from statewise.inference.discrete import Chain, Smoothed
+from statewise.inference.discrete_any import AnyChain
+from statewise.inference.discrete_inputs import InputChain
 from statewise.sequences.sequences import observed_steps
 
 _STEP = float(np.finfo(float).eps ** (1 / 3))
@@ -38,7 +41,7 @@ class FreeHiddenMarkov:
 
     def __init__(self, model: HiddenMarkov, rows: Rows) -> None:
         self._model, self._rows = model, rows
-        self._chain = _shares("transition_probs", model.chain.transition)
+        self._chain = _free_chain(model.chain, rows)
         laws = model.emission
         domains = {name: laws.domain(name) for name in laws.parameters}
         self._blocks = [
@@ -49,8 +52,7 @@ class FreeHiddenMarkov:
     def model_at(self, point: np.ndarray) -> HiddenMarkov:
         """The model that the free vector says."""
         cut = self._chain.start.size
-        chain = Chain(self._model.chain.initial, self._chain.back(point[:cut]))
-        return HiddenMarkov(chain, self._emission_at(point[cut:]))
+        return HiddenMarkov(self._chain.back(point[:cut]), self._emission_at(point[cut:]))
 
     def _emission_at(self, free: np.ndarray) -> Emission:
         parameters, at = {}, 0
@@ -62,18 +64,15 @@ class FreeHiddenMarkov:
     def natural(self, point: np.ndarray) -> np.ndarray:
         """The parameters in the data's units, in the order of `names`."""
         model = self.model_at(point)
-        parts = [model.chain.transition, *(model.emission.parameters[block.name] for block in self._blocks)]
-        return np.concatenate([np.ravel(part) for part in parts])
+        parts = [model.emission.parameters[block.name] for block in self._blocks]
+        return np.concatenate([self._chain.natural(model.chain), *map(np.ravel, parts)])
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the parameters in the data's units, such as means[0, 1]."""
-        found: list[str] = []
-        tables = {"transition_probs": self._model.chain.transition} | {
-            block.name: self._model.emission.parameters[block.name] for block in self._blocks
-        }
-        for name, table in tables.items():
-            found += [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(table.shape)]
+        found = list(self._chain.names)
+        for block in self._blocks:
+            found += _entries(block.name, self._model.emission.parameters[block.name])
         return tuple(found)
 
     def objective(self, point: np.ndarray) -> tuple[float, np.ndarray] | None:
@@ -87,11 +86,12 @@ class FreeHiddenMarkov:
             table = model.emission.log_likelihood(self._rows)
         except (ValueError, ArithmeticError):
             return None
-        found = discrete.smooth(model.chain, table, self._rows.lengths)
+        chain = model.along(self._rows.inputs)
+        found = discrete_any.smooth(chain, table, self._rows.lengths)
         if not np.isfinite(found.log_prob):
             return None
         slopes = np.empty_like(point)
-        slopes[:cut] = _slopes_of_shares(model.chain.transition, found.counts, self._model.chain.transition)
+        slopes[:cut] = self._chain.slopes(chain, found)
         free = point[cut:]
         for i in range(free.size):
             shift = np.zeros(free.size)
@@ -104,6 +104,34 @@ class FreeHiddenMarkov:
         return found.log_prob, slopes
 
 
+class FreeChain:
+    """Constant transitions as a free vector."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._departure, self._block = chain, _shares("transition_probs", chain.transition)
+        self.start, self.names = self._block.start, tuple(_entries("transition_probs", chain.transition))
+
+    def back(self, vector: np.ndarray) -> Chain:
+        """The chain that the free vector says."""
+        return Chain(self._departure.initial, self._block.back(vector))
+
+    def slopes(self, chain: AnyChain, found: Smoothed) -> np.ndarray:
+        """∂ log L in the free vector, by Fisher's identity."""
+        return _slopes_of_shares(chain.transition, found.counts, self._departure.transition)
+
+    def natural(self, chain: Chain | InputChain) -> np.ndarray:
+        """The parameters in the order of `names`."""
+        assert isinstance(chain, Chain)
+        return chain.transition.ravel()
+
+
+def _free_chain(chain: Chain | InputChain, rows: Rows) -> FreeChain | FreeInputChain:
+    if isinstance(chain, InputChain):
+        assert rows.inputs is not None
+        return FreeInputChain(chain, rows.inputs)
+    return FreeChain(chain)
+
+
 def climb(run: Run, rows: Rows, max_iter: int) -> Run:
     """The run, gone on with by quasi-Newton steps; kept as it was if they find nothing better."""
     free = FreeHiddenMarkov(run.parameters, rows)
@@ -114,6 +142,11 @@ def climb(run: Run, rows: Rows, max_iter: int) -> Run:
     return replace(
         run, parameters=free.model_at(found.point), log_prob=found.log_prob, trace=trace, outcome=found.outcome
     )
+
+
+def _entries(name: str, table: np.ndarray) -> list[str]:
+    """The name of each entry, such as means[0, 1]."""
+    return [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(table.shape)]
 
 
 def _block(name: str, value: np.ndarray, domain: str) -> Block:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -219,7 +220,14 @@ def _in_parts(chain: Chain, offsets: np.ndarray) -> bool:
     return len(offsets) == 2 and len(discrete_parts.cuts(int(offsets[-1]))) > 2 and not _is_sparse(chain)
 
 
-def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class HasStates(Protocol):
+    """Any chain on K states."""
+
+    @property
+    def states(self) -> int: ...
+
+
+def checked(chain: HasStates, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     table = np.ascontiguousarray(table, dtype=np.float64)
     offsets = _offsets(lengths)
     if table.ndim != 2 or table.shape[1] != chain.states:

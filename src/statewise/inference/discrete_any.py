@@ -58,3 +58,11 @@ def sample_paths(chain: AnyChain, length: int, count: int, rng: np.random.Genera
     if isinstance(chain, VaryingChain):
         return discrete_varying.sample_paths(chain, length, count, rng)
     return discrete.sample_paths(chain, length, count, rng)
+
+
+def after(chain: AnyChain, belief: np.ndarray, n: int, steps: int) -> AnyChain:
+    """The chain from the first of `steps` steps after the belief (K,); that of sequence n, where a varying one has N times `steps` rows."""
+    if isinstance(chain, Chain):
+        return Chain(belief @ chain.transition, chain.transition)
+    rows = chain.log_transition[n * steps : (n + 1) * steps]
+    return VaryingChain(belief @ np.exp(rows[0]), np.roll(rows, -1, axis=0))
