@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import hmm_varying as reference
@@ -18,6 +19,7 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.inference import discrete, discrete_any, discrete_paths, discrete_varying
 from statewise.inference.discrete import Chain
+from statewise.inference.discrete_autograd import hmm_log_prob
 from statewise.inference.discrete_inputs import InputChain
 from statewise.inference.discrete_varying import VaryingChain
 
@@ -311,3 +313,25 @@ def test_the_constant_module_is_what_constant_chains_use():
     assert np.array_equal(
         discrete_any.smooth(chain, table, lengths).probs, discrete.smooth(chain, table, lengths).probs
     )
+
+
+def test_the_gradient_with_transitions_that_vary_passes_torch_s_own_check():
+    """A network's transitions: through log_softmax of scores for every row; zeros have gradient 0; one P for all rows is the sum."""
+    rng = np.random.default_rng(14)
+    start, scores, table = (
+        torch.tensor(rng.normal(size=size), requires_grad=True) for size in ((2,), (6, 2, 2), (6, 2))
+    )
+
+    def log_prob(start, scores, table):
+        return hmm_log_prob(start.log_softmax(0), scores.log_softmax(2), table, [4, 2])
+
+    assert torch.autograd.gradcheck(log_prob, (start, scores, table))
+    one = torch.tensor(rng.normal(size=(2, 2)), requires_grad=True)
+    fixed = start.detach().log_softmax(0)
+    hmm_log_prob(fixed, one.log_softmax(1), table, [4, 2]).backward()
+    together = one.grad.clone()
+    one.grad = None
+    hmm_log_prob(fixed, one.log_softmax(1).expand(6, 2, 2), table, [4, 2]).backward()
+    torch.testing.assert_close(one.grad, together, rtol=1e-10, atol=1e-12)
+    with pytest.raises(InputError, match="not log probabilities"):
+        hmm_log_prob(fixed, torch.zeros(6, 2, 2, dtype=torch.float64), table, [4, 2])

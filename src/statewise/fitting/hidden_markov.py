@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -60,6 +60,7 @@ def baum_welch(
     known: np.ndarray | None = None,
     stay_prior: float = 0.0,
     transition_ridge: float = 0.0,
+    fixed: Collection[str] = (),
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Run:
     """EM: expected counts from forward–backward, then their shares and the laws' M step.
@@ -72,6 +73,7 @@ def baum_welch(
             together.
         stay_prior: κ of the prior ∝ Π P[k, k]^κ. The trace is of log likelihood plus log prior, `log_prob` without it.
         transition_ridge: λ of the prior ∝ exp(−½ λ Σ W²) on the coefficients of transitions driven by inputs.
+        fixed: 'initial_probs' and 'transition_probs' stay as they are if they are named here.
 
     Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
     """
@@ -91,6 +93,8 @@ def baum_welch(
             chain: Chain | InputChain = regressed(model.chain, done, rows.inputs, transition_ridge)
         else:
             chain = _shares(model.chain, done, stay_prior)
+            chain = replace(chain, transition=model.chain.transition) if "transition_probs" in fixed else chain
+        chain = replace(chain, initial=model.chain.initial) if "initial_probs" in fixed else chain
         return HiddenMarkov(chain, model.emission.m_step(rows, done.probs))
 
     def score(model: HiddenMarkov) -> float:

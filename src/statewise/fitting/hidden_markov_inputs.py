@@ -174,6 +174,11 @@ class FreeInputChain:
         ends = np.cumsum([(1 + self._chain.n_inputs) * len(free) for _, free in self._rows])
         return [part.reshape(1 + self._chain.n_inputs, -1) for part in np.split(vector, ends[:-1])[: len(self._rows)]]
 
+    @property
+    def away_from_edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """All are inside: log odds have no edge."""
+        return np.ones(self.start.size, dtype=bool), np.ones(self.start.size, dtype=bool)
+
     def back(self, vector: np.ndarray) -> InputChain:
         """The chain that the free vector says."""
         intercepts, coefficients = self._chain.intercepts.copy(), self._chain.coefficients.copy()

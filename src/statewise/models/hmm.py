@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -37,6 +37,7 @@ from statewise.models.hmm_form import (
     given_chain,
     given_parameters,
     input_chain,
+    judge_together,
     known_labels,
 )
 from statewise.models.hmm_verbs import HiddenMarkovVerbs, rows_of
@@ -72,6 +73,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
             asked for.
         transition_ridge: strength λ of a prior ∝ exp(−½ λ Σ W²) on the coefficients of transitions that depend on inputs; 0,
             for pure maximum likelihood, unless asked for.
+        fixed: which of 'initial_probs' and 'transition_probs', given too, a fit leaves as they are.
         initial_probs: π, (K,).
         transition_probs: P, (K, K); row i is the law of the next state given state i. With ``transitions="inputs"`` where
             a fit begins, and P where all inputs are zero if `transition_coefficients` are given too.
@@ -114,6 +116,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         "transitions": checks.Choice(TRANSITIONS),
         "stay_prior": checks.Real(0.0, 1e12),
         "transition_ridge": checks.Real(0.0, 1e12),
+        "fixed": checks.Tuple(checks.Choice(("initial_probs", "transition_probs"))),
         "min_variance": checks.Real(1e-12, 1.0),
         "initial_probs": checks.Optional(Parameter()),
         "transition_probs": checks.Optional(Parameter()),
@@ -139,6 +142,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         transitions: str = "full",
         stay_prior: float = 0.0,
         transition_ridge: float = 0.0,
+        fixed: Sequence[str] = (),
         transition_intercepts: Any = None,
         transition_coefficients: Any = None,
         rates: Any = None,
@@ -172,15 +176,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
                 raise InputError(f"`{name}` has {len(value)} entries but `states` is {K}; pass one for each state")
             if name == "mixture_weights" or (name == "probs" and self._options["emission"] == "categorical"):
                 checks.probabilities(name, value, value.shape)
-        driven = self._options["transitions"] == "inputs"
-        if self._options["stay_prior"] and driven:
-            raise InputError(
-                "`stay_prior` has no place where transitions depend on inputs; pass `transition_ridge`, or leave it out"
-            )
-        if self._options["transition_ridge"] and not driven:
-            raise InputError(
-                "`transition_ridge` is a prior for transitions that depend on inputs; pass transitions='inputs' with it"
-            )
+        judge_together(self._options)
         chain = given_chain(self._options, given)
         if chain is not None and all(name in given for name in self._required):
             self._take(self._assembled(given))
@@ -272,12 +268,13 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
     @property
     def n_parameters(self) -> int:
         """K − 1 for π, one less than its allowed transitions for each row of P (times one and the inputs, where it depends on them),
-        and the emissions'."""
+        and the emissions'; nothing for what is fixed."""
         K = self._options["states"]
-        starts = 0 if self._options["transitions"] == "left-to-right" else K - 1
-        chain, emission = self._laws
+        fixed, (chain, emission) = self._options["fixed"], self._laws
+        starts = 0 if self._options["transitions"] == "left-to-right" or "initial_probs" in fixed else K - 1
         each = 1 + chain.n_inputs if isinstance(chain, InputChain) else 1
-        return starts + each * (int(self._allowed.sum()) - K) + emission.n_parameters
+        moves = 0 if "transition_probs" in fixed else each * (int(self._allowed.sum()) - K)
+        return starts + moves + emission.n_parameters
 
     @property
     def _allowed(self) -> np.ndarray:
@@ -336,6 +333,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         begun = time.perf_counter()
         by_gradient = checks.Choice(("em", "gradient")).check("method", method) == "gradient"
         prior = {name: self._options[name] for name in ("stay_prior", "transition_ridge")}
+        fixed = self._options["fixed"]
         if by_gradient and (known_states is not None or any(prior.values())):
             raise InputError("`method` is 'gradient', which has no known states and no prior; pass 'em'")
         max_iter = checks.Integer(1).check("max_iter", max_iter)
@@ -350,14 +348,16 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         with progress("fitting HMM", len(starts) * most) as advance:
 
             def run(begin: Callable[[], HiddenMarkov]) -> Run:
-                found = baum_welch(begin(), rows, max_iter=most, tol=tol, known=known, **prior, on_iteration=advance)
+                found = baum_welch(
+                    begin(), rows, max_iter=most, tol=tol, known=known, **prior, fixed=fixed, on_iteration=advance
+                )
                 advance(most - len(found.trace))
                 return found
 
             runs = in_threads(run, starts, len(rows) * self._options["states"])
         chosen = hidden_markov.best(runs)
         if by_gradient:
-            chosen = climb(chosen, rows, max_iter)
+            chosen = climb(chosen, rows, max_iter, fixed)
         ordered = init == "current" or self._given or known is not None or self._options["transitions"] in ORDERED
         self._take(chosen.parameters if ordered else chosen.parameters.sorted())
         self._learn_schema(seqs)
@@ -369,10 +369,9 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         """Standard errors with the initial law held where it is; entries at the edge of their range have none."""
         if self._training is None or self._model is None:
             return None
-        free = FreeHiddenMarkov(self._model, self._training)
-        at = free.natural(free.point)
-        inside = np.ones(free.point.size, dtype=bool)
-        return estimates_of([Part(free.names, free.objective, free.point, inside, free.natural, at != 0.0)])
+        free = FreeHiddenMarkov(self._model, self._training, self._options["fixed"])
+        inside, known = free.away_from_edges
+        return estimates_of([Part(free.names, free.objective, free.point, inside, free.natural, known)])
 
     def _coefficients(self) -> dict[str, object] | None:
         rows = 0 if self._training is None else len(self._training)

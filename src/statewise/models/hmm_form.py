@@ -156,6 +156,26 @@ def input_chain(
     return InputChain(initial, intercepts, given.get("transition_coefficients", np.zeros((K, inputs, K))))
 
 
+def judge_together(options: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together."""
+    driven = options["transitions"] == "inputs"
+    if options["stay_prior"] and driven:
+        raise InputError(
+            "`stay_prior` has no place where transitions depend on inputs; pass `transition_ridge`, or leave it out"
+        )
+    if options["transition_ridge"] and not driven:
+        raise InputError(
+            "`transition_ridge` is a prior for transitions that depend on inputs; pass transitions='inputs' with it"
+        )
+    for name in options["fixed"]:
+        if options[name] is None:
+            raise InputError(f"`fixed` names '{name}', which is not given; pass `{name}` too")
+        if name == "transition_probs" and driven:
+            raise InputError(
+                "`fixed` names 'transition_probs', which depend on inputs; fix them with transitions='full', or leave them free"
+            )
+
+
 def known_labels(given: Any, seqs: Sequences, states: int) -> np.ndarray | None:
     """(rows,) known states as whole numbers, −1 where not known."""
     if given is None:

@@ -151,6 +151,27 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         found = self._forecast_from(last, before, now, steps, level, inputs, seed)
         return replace(found, ids=seqs.ids, columns=seqs.columns, times=future_times(seqs, steps))
 
+    def forecast_states(self, data: Any, steps: int = 12, inputs: Any = None) -> DiscreteStates:
+        """P(s[T + h] = k | y[1 … T]), h = 1 … `steps`: the filtered law a[T] times P of each step ahead.
+
+        `inputs` as in `forecast`, where transitions depend on them. In the result every sequence has `steps` rows.
+
+        Example:
+            >>> model = sw.HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.2, 0.8]],
+            ...                means=[0.0, 9.0], covariances=[1.0, 1.0])
+            >>> model.forecast_states([0.1, 9.2], steps=2).probs.round(2)
+            array([[0.2 , 0.8 ],
+                   [0.34, 0.66]])
+        """
+        seqs, steps = self._receive(data), checks.Integer(1).check("steps", steps)
+        ends, driven = seqs.offsets[1:] - 1, isinstance(self._laws[0], InputChain)
+        last = discrete_any.filter(*self._table(seqs)).probs[ends]
+        now = None if seqs.inputs is None else seqs.inputs[ends]
+        chain = self._chain_ahead(now, self._future_inputs(inputs, len(last), steps) if driven else None)
+        probs = discrete_any.propagate(chain, last, steps).reshape(len(last) * steps, -1)
+        times = future_times(seqs, steps)
+        return DiscreteStates(probs, np.full(len(last), steps), seqs.ids, None if times is None else times.ravel())
+
     def _forecast_from(
         self,
         last: np.ndarray,
