@@ -1,6 +1,6 @@
 """Markov-switching models of the literature, written as `HMM`s, against the numbers that statsmodels' own tests quote.
 
-Data and numbers: statsmodels 0.14, tsa/regime_switching/tests/test_markov_regression.py and test_markov_autoregression.py and
+Data and numbers: statsmodels 0.15, tsa/regime_switching/tests/test_markov_regression.py and test_markov_autoregression.py and
 their results/ folder, which say where each comes from: Stata's manual of `mswitch` (stata.com/manuals14/tsmswitch.pdf), EViews'
 SWITCHREG for Hamilton's model (Econometrica 57 (1989)), and Filardo's programs for his (J. Bus. Econ. Statist. 12 (1994)).
 Tolerances are the digits printed there. In those tests the first state has the stationary law, of the first transitions where
