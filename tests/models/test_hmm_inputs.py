@@ -282,6 +282,21 @@ def test_inputs_that_decide_the_state_are_noted_and_a_ridge_holds_them():
     assert (np.diff(held.fit_result.trace) >= -1e-9 * abs(held.fit_result.log_prob)).all()
 
 
+def test_collinear_inputs_are_noted_and_change_no_transition():
+    """Dummies of all seven days, and six of them beside the constant: the same model."""
+    _, seqs = simulated(350)
+    days = np.eye(7)[np.arange(seqs.rows) % 7]
+    seven, six = (seqs.replace(inputs=days[:, :n], input_columns=tuple("abcdefg"[:n])) for n in (7, 6))
+    one, other = (
+        sw.HMM(states=2, transitions="inputs").fit(data, restarts=1, tol=1e-10, max_iter=500) for data in (seven, six)
+    )
+    assert any("collinear" in note for note in one.fit_result.notes)
+    assert not other.fit_result.notes
+    assert one.fit_result.log_prob == pytest.approx(other.fit_result.log_prob, abs=1e-5)
+    P = one.transition_probs_at(np.eye(7))
+    np.testing.assert_allclose(P, other.transition_probs_at(np.eye(7)[:, :6]), atol=1e-3)
+
+
 def test_structure_known_states_and_order():
     _, seqs = simulated(300)
     forward = sw.HMM(states=2, transitions="inputs", transition_probs=[[0.9, 0.1], [0.0, 1.0]]).fit(seqs, max_iter=20)

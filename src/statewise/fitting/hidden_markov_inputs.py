@@ -146,15 +146,21 @@ class _Regression:
 
 
 def notes_on(chain: InputChain, inputs: np.ndarray) -> tuple[str, ...]:
-    """Says which states' transitions the inputs tell apart (almost) without error, so that coefficients have no finite maximum."""
+    """What a careful user should know of the coefficients: those without a finite maximum, and those that nothing tells apart."""
+    design, found = Standardised.of(inputs).design, []
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        found.append(
+            "the inputs are collinear, with each other or with a constant: the transitions are determined and single coefficients "
+            "are not; leave an input out"
+        )
     steep = np.abs(chain.coefficients) * inputs.std(axis=0)[:, None] > _SEPARATED
     states = np.flatnonzero(steep.any(axis=(1, 2))).tolist()
-    if not states:
-        return ()
-    return (
-        f"the inputs (almost) decide the transitions out of state {', '.join(map(str, states))}: their coefficients are as large as "
-        "the fit let them become; pass transition_ridge=1.0, say, to hold them",
-    )
+    if states:
+        found.append(
+            f"the inputs (almost) decide the transitions out of state {', '.join(map(str, states))}: their coefficients are as large as "
+            "the fit let them become; pass transition_ridge=1.0, say, to hold them"
+        )
+    return tuple(found)
 
 
 class FreeInputChain:
