@@ -281,7 +281,7 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
             raise InputError(
                 "`data` have no sequence of two steps, and nothing can be forgotten in one; pass longer ones"
             )
-        mixing = discrete_any.forgetting_rate(chain, np.zeros_like(table), lengths)
+        mixing = discrete_any.forgetting_rate(chain, np.zeros((len(table), chain.states)), lengths)
         return Memory(half_life(rate), rate, "gradient", half_life(mixing))
 
 
