@@ -141,4 +141,42 @@ def _workloads(law: str, states: int) -> list[Workload]:
     return found
 
 
-WORKLOADS = [workload for law in LAWS for states in (3, 8, 32) for workload in _workloads(law, states)]
+def _inputs_score(steps: int) -> Pair:
+    """Two regimes whose transitions a series drives: the likelihood at given parameters, the first state's law stationary."""
+    from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
+
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal(steps)
+    odds, slopes = np.array([2.0, -1.5]), np.array([0.8, -0.5])  # of going to regime 0, out of 0 and out of 1
+    into_first = 1 / (1 + np.exp(-(odds + slopes * u[0])))
+    first = into_first[1] / (1 - into_first[0] + into_first[1])
+    model = sw.HMM(
+        states=2, transitions="inputs", initial_probs=[first, 1 - first], means=[0.0, 2.0], covariances=[1.0, 4.0],
+        transition_intercepts=[[odds[0], 0.0], [odds[1], 0.0]],
+        transition_coefficients=[[[slopes[0], 0.0]], [[slopes[1], 0.0]]],
+    )  # fmt: skip
+    ahead = np.append(u[1:], 0.0)  # theirs moves the transition into its step
+    seqs = model.sample(length=steps, seed=1, inputs=ahead)
+    peer = MarkovRegression(
+        seqs.values[:, 0], 2, exog_tvtp=np.column_stack([np.ones(steps), u]), switching_variance=True
+    )
+    point = np.concatenate([[odds[0], odds[1], slopes[0], slopes[1]], [0.0, 2.0], [1.0, 4.0]])
+    return Pair(
+        ours=lambda: float(model.log_prob(seqs).sum()),
+        peer=lambda: float(peer.loglike(point)),
+        difference=lambda a, b: abs(a - b) / abs(b),
+    )
+
+
+_INPUTS = Workload(
+    name="hmm-score-inputs-2",
+    what="HMM log-likelihood, 2 states with transitions driven by an input, 10 000 steps",
+    peer="statsmodels MarkovRegression.loglike with exog_tvtp",
+    unit="relative",
+    tolerance=1e-6,
+    build=_inputs_score,
+    steps=10_000,
+    quick_steps=300,
+    packages=("statsmodels",),
+)
+WORKLOADS = [_INPUTS, *(workload for law in LAWS for states in (3, 8, 32) for workload in _workloads(law, states))]

@@ -112,6 +112,11 @@ class Emission(abc.ABC):
         """
 
     @property
+    def n_inputs(self) -> int:
+        """How many inputs the laws depend on."""
+        return 0
+
+    @property
     def look_back(self) -> int:
         """How many earlier rows the law of a row depends on."""
         return 0

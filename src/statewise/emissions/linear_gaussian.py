@@ -158,6 +158,10 @@ class RegressionEmission(Emission):
         return self._intercepts.shape[1]
 
     @property
+    def n_inputs(self) -> int:
+        return self._coefficients.shape[1] - self._order * self.dim
+
+    @property
     def look_back(self) -> int:
         return self._order
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,8 +12,12 @@ import numpy as np
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
 from statewise.fitting.em import EMResult, em
-from statewise.inference import discrete
+from statewise.fitting.hidden_markov_inputs import regressed
+from statewise.inference import discrete_any
 from statewise.inference.discrete import Chain, Smoothed
+from statewise.inference.discrete_any import AnyChain
+from statewise.inference.discrete_inputs import InputChain
+from statewise.inference.discrete_varying import SmoothedPairs
 from statewise.kernels import _threads
 from statewise.sequences.sequences import observed_steps
 
@@ -24,11 +28,17 @@ _NO_COUNT = 1e-200
 class HiddenMarkov:
     """All parameters of a hidden Markov model: the chain and the laws of what is seen."""
 
-    chain: Chain
+    chain: Chain | InputChain
     emission: Emission
+
+    def along(self, inputs: np.ndarray | None) -> AnyChain:
+        """The chain along rows with these inputs (rows, u)."""
+        return self.chain.along(inputs) if isinstance(self.chain, InputChain) else self.chain
 
     def reordered(self, order: np.ndarray) -> HiddenMarkov:
         """The same model with state `order[k]` in place k."""
+        if isinstance(self.chain, InputChain):
+            return HiddenMarkov(self.chain.reordered(order), self.emission.reordered(order))
         chain = Chain(self.chain.initial[order], self.chain.transition[np.ix_(order, order)])
         return HiddenMarkov(chain, self.emission.reordered(order))
 
@@ -49,6 +59,8 @@ def baum_welch(
     tol: float,
     known: np.ndarray | None = None,
     stay_prior: float = 0.0,
+    transition_ridge: float = 0.0,
+    fixed: Collection[str] = (),
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Run:
     """EM: expected counts from forward–backward, then their shares and the laws' M step.
@@ -60,23 +72,34 @@ def baum_welch(
         known: (rows,) the state of each row, −1 where it is not known; the likelihood is that of the rows and these states
             together.
         stay_prior: κ of the prior ∝ Π P[k, k]^κ. The trace is of log likelihood plus log prior, `log_prob` without it.
+        transition_ridge: λ of the prior ∝ exp(−½ λ Σ W²) on the coefficients of transitions driven by inputs.
+        fixed: 'initial_probs' and 'transition_probs' stay as they are if they are named here.
 
     Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
     """
 
     def prior(model: HiddenMarkov) -> float:
+        if isinstance(model.chain, InputChain):
+            return -0.5 * transition_ridge * float((model.chain.coefficients**2).sum())
         return stay_prior * float(np.log(np.diagonal(model.chain.transition)).sum()) if stay_prior else 0.0
 
     def e_step(model: HiddenMarkov) -> tuple[float, Smoothed]:
-        done = discrete.smooth(model.chain, table_of(model.emission, rows, known), rows.lengths)
+        done = discrete_any.smooth(model.along(rows.inputs), table_of(model.emission, rows, known), rows.lengths)
         return done.log_prob + prior(model), done
 
     def m_step(model: HiddenMarkov, done: Smoothed) -> HiddenMarkov:
-        return HiddenMarkov(_shares(model.chain, done, stay_prior), model.emission.m_step(rows, done.probs))
+        if isinstance(model.chain, InputChain):
+            assert isinstance(done, SmoothedPairs) and rows.inputs is not None
+            chain: Chain | InputChain = regressed(model.chain, done, rows.inputs, transition_ridge)
+        else:
+            chain = _shares(model.chain, done, stay_prior)
+            chain = replace(chain, transition=model.chain.transition) if "transition_probs" in fixed else chain
+        chain = replace(chain, initial=model.chain.initial) if "initial_probs" in fixed else chain
+        return HiddenMarkov(chain, model.emission.m_step(rows, done.probs))
 
     def score(model: HiddenMarkov) -> float:
         table = table_of(model.emission, rows, known)
-        return float(discrete.log_prob_steps(model.chain, table, rows.lengths).sum()) + prior(model)
+        return float(discrete_any.log_prob_steps(model.along(rows.inputs), table, rows.lengths).sum()) + prior(model)
 
     n_steps = observed_steps(rows.values)
     run = em(start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration)

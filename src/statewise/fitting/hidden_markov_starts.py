@@ -58,11 +58,10 @@ def start(
     weights = (labels[:, None] == np.arange(pooled.states)).astype(np.float64)
     found = HiddenMarkov(_chain(labels, rows.lengths, pooled.states), pooled.m_step(rows, weights))
     found = found if located or forward_only or known is not None else found.sorted()
-    if allowed is not None:
-        found = HiddenMarkov(_within(found.chain, allowed, forward_only), found.emission)
-    chain = Chain(
-        given.get("initial_probs", found.chain.initial), given.get("transition_probs", found.chain.transition)
-    )
+    chain = found.chain
+    assert isinstance(chain, Chain)
+    chain = chain if allowed is None else _within(chain, allowed, forward_only)
+    chain = Chain(given.get("initial_probs", chain.initial), given.get("transition_probs", chain.transition))
     kept = {name: value for name, value in laws.parameters.items() if name in given}
     return HiddenMarkov(chain, found.emission.replaced(kept))
 

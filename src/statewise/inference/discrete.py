@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -41,12 +42,12 @@ class Chain:
     @cached_property
     def log_initial(self) -> np.ndarray:
         """(K,) log probabilities; −inf for zeros."""
-        return _log(self.initial)
+        return log(self.initial)
 
     @cached_property
     def log_transition(self) -> np.ndarray:
         """(K, K) log probabilities; −inf for zeros."""
-        return _log(self.transition)
+        return log(self.transition)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,7 @@ def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
         hmm_paths.viterbi(*fixed, first, last, states, log_prob, codes)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
-    _refuse_invalid(codes)
+    refuse_invalid(codes)
     return Path(codes, states, log_prob)
 
 
@@ -169,7 +170,8 @@ def propagate(chain: Chain, belief: np.ndarray, steps: int) -> np.ndarray:
 def sample_paths(chain: Chain, length: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count, length) state paths drawn from the chain."""
     path = np.empty((count, length), dtype=np.int64)
-    hmm_paths.sample_paths(_cumulative(chain.initial), _cumulative(chain.transition), rng.random((count, length)), path)
+    laws = cumulative(chain.initial), cumulative(chain.transition[None])
+    hmm_paths.sample_paths(*laws, rng.random((count, length)), path)
     return path
 
 
@@ -178,7 +180,7 @@ def mixing_rate(chain: Chain) -> float:
     if chain.states == 1:
         return 0.0
     moduli = np.sort(np.abs(np.linalg.eigvals(chain.transition)))
-    return _rate(float(moduli[-2]))
+    return rate_of(float(moduli[-2]))
 
 
 def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> float:
@@ -187,8 +189,8 @@ def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> flo
     The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
     """
     done = _forward(chain, table, lengths, keep=True)
-    growth, count = hmm_forgetting.forgetting(chain.transition, done.probs, done.predicted, _offsets(lengths))
-    return _rate(float(np.exp(growth / count))) if count else float("nan")
+    growth, count = hmm_forgetting.forgetting(chain.transition[None], done.probs, done.predicted, _offsets(lengths))
+    return rate_of(float(np.exp(growth / count))) if count else float("nan")
 
 
 def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
@@ -205,7 +207,7 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
         kernel.forward(*fixed, first, last, sparse, keep, steps, probs, predicted, codes)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
-    _refuse_invalid(codes)
+    refuse_invalid(codes)
     return Filtered(codes, steps, probs, predicted)
 
 
@@ -218,7 +220,14 @@ def _in_parts(chain: Chain, offsets: np.ndarray) -> bool:
     return len(offsets) == 2 and len(discrete_parts.cuts(int(offsets[-1]))) > 2 and not _is_sparse(chain)
 
 
-def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class HasStates(Protocol):
+    """Any chain on K states."""
+
+    @property
+    def states(self) -> int: ...
+
+
+def checked(chain: HasStates, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     table = np.ascontiguousarray(table, dtype=np.float64)
     offsets = _offsets(lengths)
     if table.ndim != 2 or table.shape[1] != chain.states:
@@ -230,7 +239,7 @@ def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.nd
     return table, offsets
 
 
-def _refuse_invalid(codes: np.ndarray) -> None:
+def refuse_invalid(codes: np.ndarray) -> None:
     if (codes == kernel.INVALID).any():
         which = int(np.flatnonzero(codes == kernel.INVALID)[0])
         raise InputError(
@@ -246,18 +255,18 @@ def _cost(table: np.ndarray) -> float:
     return table.size * (table.shape[1] + 20.0)
 
 
-def _log(probabilities: np.ndarray) -> np.ndarray:
+def log(probabilities: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.log(probabilities)
 
 
-def _cumulative(law: np.ndarray) -> np.ndarray:
+def cumulative(law: np.ndarray) -> np.ndarray:
     """Cumulative sums whose entries from the last possible state on are exactly 1, so that no draw goes beyond it."""
     last = law.shape[-1] - 1 - np.argmax(law[..., ::-1] > 0, axis=-1)
     return np.where(np.arange(law.shape[-1]) >= last[..., None], 1.0, np.cumsum(law, axis=-1))
 
 
-def _rate(value: float) -> float:
+def rate_of(value: float) -> float:
     """A rate without the rounding that would make nothing into a little, or forever into almost."""
     if value < 1e-12:
         return 0.0

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from statewise._core.errors import InputError
-from statewise.inference import discrete
+from statewise.inference import discrete, discrete_varying
 from statewise.inference.discrete import Chain
+from statewise.inference.discrete_varying import VaryingChain
 from statewise.ops.scalar import scalar
 
 
@@ -20,7 +21,8 @@ def hmm_log_prob(
 
     Args:
         log_initial: (K,) log probabilities, −inf for 0.
-        log_transition: (K, K) log probabilities, −inf for 0.
+        log_transition: (K, K) log probabilities, −inf for 0; or (rows, K, K), those out of each row, such as a network makes of
+            inputs. What stands at the last row of a sequence is not read, but must be log probabilities too.
         table: (rows, K) log-likelihood of each row in each state.
         lengths: rows of each sequence; one sequence unless given.
 
@@ -41,12 +43,16 @@ def hmm_log_prob(
     rows = np.array([len(table)] if lengths is None else lengths, dtype=np.int64)
 
     def value_and_gradient(arrays: Sequence[np.ndarray]) -> tuple[float, Sequence[np.ndarray]]:
+        varies = arrays[1].ndim == 3
         initial, transition = np.exp(arrays[0]), np.exp(arrays[1])
         sums = np.concatenate([[initial.sum()], transition.sum(axis=-1).ravel()])
         if np.abs(sums - 1).max() > 1e-6:
             raise InputError(
                 "`log_initial` and the rows of `log_transition` are not log probabilities; use log_softmax"
             )
+        if varies:
+            pairs = discrete_varying.smooth(VaryingChain(initial, arrays[1]), arrays[2], rows)
+            return pairs.log_prob, (pairs.starts, pairs.pairs, pairs.probs)
         found = discrete.smooth(Chain(initial, transition), arrays[2], rows)
         return found.log_prob, (found.starts, found.counts, found.probs)
 

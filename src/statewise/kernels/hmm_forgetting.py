@@ -45,9 +45,9 @@ def forgetting(P, filtered, predicted, offsets):
     With z = log a up to a constant, ∂z[t+1, k] = Σ_i B[k, i] ∂z[t, i], B[k, i] = a[i] P[i, k] / f[k]: the chance that the
     chain was in i given that it is in k next. The growth is that of max − min, which the constant leaves alone. Errors
     are taken relative to the likeliest state, so that a very certain belief costs no digits. An error that vanishes
-    counts as the smallest number and starts afresh.
+    counts as the smallest number and starts afresh. P (1, K, K) for all rows, or (rows, K, K) from each row to the next.
     """
-    K = P.shape[0]
+    K = P.shape[1]
     growth, count = 0.0, 0
     u, v = np.empty(K), np.empty(K)
     for n in range(offsets.shape[0] - 1):
@@ -62,7 +62,7 @@ def forgetting(P, filtered, predicted, offsets):
             centre = u[np.argmax(a)]
             for k in range(K):
                 v[k] = a[k] * (u[k] - centre) * scale
-            _step_ahead(P, v, u)
+            _step_ahead(P[(t - 1) % P.shape[0]], v, u)
             for k in range(K):
                 u[k] = u[k] / f[k] if f[k] > 0.0 else 0.0
             spread = _spread(u, f)

@@ -143,7 +143,10 @@ def _keep(score, from_, value, origin):
 
 @jit
 def best_paths(log_pi, log_P, L, offsets, paths, log_prob):
-    """The best `paths` (k, rows) of each sequence, best first, and their `log_prob` (k, N); −1 and −inf where there are fewer."""
+    """The best `paths` (k, rows) of each sequence, best first, and their `log_prob` (k, N); −1 and −inf where there are fewer.
+
+    log_P (1, K, K) for all rows, or (rows, K, K) from each row to the next.
+    """
     k, K = paths.shape[0], log_pi.shape[0]
     for n in range(offsets.shape[0] - 1):
         start, T = offsets[n], offsets[n + 1] - offsets[n]
@@ -153,10 +156,11 @@ def best_paths(log_pi, log_P, L, offsets, paths, log_prob):
             score[j, 0] = log_pi[j] + L[start, j]
         for t in range(1, T):
             before, score = score, before
+            step_P = log_P[(start + t - 1) % log_P.shape[0]]
             for j in range(K):
                 score[j, :] = -np.inf
                 for i in range(K):
-                    step = log_P[i, j] + L[start + t, j]
+                    step = step_P[i, j] + L[start + t, j]
                     for r in range(k):
                         _keep(score[j], origin[t, j], before[i, r] + step, i * k + r)
         ends, last = np.full(k, -np.inf), np.full(k, -1, np.int64)
@@ -174,16 +178,19 @@ def best_paths(log_pi, log_P, L, offsets, paths, log_prob):
 
 @jit
 def posterior_paths(P, filtered, offsets, uniforms, paths):
-    """Draw `paths` (count, rows) from the law of the states given the data: backwards, a[t] ∘ P[:, s[t + 1]] each time."""
-    K = P.shape[0]
+    """Draw `paths` (count, rows) from the law of the states given the data: backwards, a[t] ∘ P[:, s[t + 1]] each time.
+
+    P (1, K, K) for all rows, or (rows, K, K) from each row to the next.
+    """
+    K = P.shape[1]
     weights = np.empty(K)
     for c in range(paths.shape[0]):
         for n in range(offsets.shape[0] - 1):
             for back in range(offsets[n + 1] - offsets[n]):
                 t = offsets[n + 1] - 1 - back
-                total = 0.0
+                total, step_P = 0.0, P[t % P.shape[0]]
                 for i in range(K):
-                    weights[i] = filtered[t, i] * (P[i, paths[c, t + 1]] if back > 0 else 1.0)
+                    weights[i] = filtered[t, i] * (step_P[i, paths[c, t + 1]] if back > 0 else 1.0)
                     total += weights[i]
                 target, state, reached = uniforms[c, t] * total, -1, 0.0
                 for i in range(K):
@@ -195,12 +202,16 @@ def posterior_paths(P, filtered, offsets, uniforms, paths):
 
 @jit
 def sample_paths(cumulative_pi, cumulative_P, uniforms, path):
-    """Paths (count, length) of the chain from uniform numbers of the same shape and cumulative laws that end in 1."""
+    """Paths (count, length) of the chain from uniform numbers of the same shape and cumulative laws that end in 1.
+
+    cumulative_P (m, K, K): one for all steps, one a step, or one a step of each path.
+    """
+    length = path.shape[1]
     for n in range(path.shape[0]):
         law = cumulative_pi
-        for t in range(path.shape[1]):
+        for t in range(length):
             state = 0
             while uniforms[n, t] >= law[state]:
                 state += 1
             path[n, t] = state
-            law = cumulative_P[state]
+            law = cumulative_P[(n * length + t) % cumulative_P.shape[0], state]

@@ -164,9 +164,14 @@ class Density(Model):
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps drawn from the model."""
 
+    @property
+    def _input_names(self) -> list[str]:
+        """The inputs of the data that the model was fitted to."""
+        return [] if self._schema is None else list(self._schema["input_columns"])
+
     def _future_inputs(self, given: Any, count: int, steps: int) -> np.ndarray | None:
         """`inputs` of a forecast or sample as (count, steps, u); (steps, u), or (steps,) where u is 1, serves all alike."""
-        names = [] if self._schema is None else self._schema["input_columns"]
+        names = self._input_names
         if not names:
             if given is not None:
                 raise InputError("`inputs` was given but the model has no inputs; leave it out")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError
+from statewise._core.errors import InputError, UnsupportedError
 from statewise._core.progress import progress
 from statewise._core.seed import child_seed, generator
 from statewise.emissions.base import Emission
@@ -19,17 +19,25 @@ from statewise.emissions.rows import Rows
 from statewise.fitting import hidden_markov
 from statewise.fitting.hidden_markov import HiddenMarkov, Run, baum_welch, in_threads
 from statewise.fitting.hidden_markov_free import FreeHiddenMarkov, climb
+from statewise.fitting.hidden_markov_inputs import notes_on
 from statewise.fitting.hidden_markov_starts import require_distinct, start
 from statewise.inference.discrete import Chain
+from statewise.inference.discrete_inputs import InputChain
 from statewise.models.base import Trainable
 from statewise.models.hmm_form import (
+    CHAIN,
+    ORDERED,
     PARAMETERS,
     TRANSITIONS,
     Family,
+    LogOdds,
     Parameter,
     allowed_transitions,
     family_of,
+    given_chain,
     given_parameters,
+    input_chain,
+    judge_together,
     known_labels,
 )
 from statewise.models.hmm_verbs import HiddenMarkovVerbs, rows_of
@@ -58,12 +66,20 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         components: M, of 'gaussian-mixture'.
         symbols: number of symbols of 'categorical'; unless given that of the data.
         order: steps that 'autoregressive' (1 unless given) and 'regression' (0) look back.
-        transitions: 'full', 'left-to-right' (a state is kept or left for the next one; begins in the first), or 'banded'
-            (kept, or left for a neighbour). Zeros in given `transition_probs` stay zero too.
+        transitions: 'full', 'left-to-right' (a state is kept or left for the next one; begins in the first), 'banded' (kept, or
+            left for a neighbour), or 'inputs': row i of P[t], from step t to t + 1, is softmax(c[i] + W[i]ᵀ u[t]), u[t] the
+            sequence's inputs at step t. Zeros in given `transition_probs` stay zero in all of them.
         stay_prior: strength κ of a prior ∝ Π P[k, k]^κ that holds on to states; 0, for pure maximum likelihood, unless
             asked for.
+        transition_ridge: strength λ of a prior ∝ exp(−½ λ Σ W²) on the coefficients of transitions that depend on inputs; 0,
+            for pure maximum likelihood, unless asked for.
+        fixed: which of 'initial_probs' and 'transition_probs', given too, a fit leaves as they are.
         initial_probs: π, (K,).
-        transition_probs: P, (K, K); row i is the law of the next state given state i.
+        transition_probs: P, (K, K); row i is the law of the next state given state i. With ``transitions="inputs"`` where
+            a fit begins, and P where all inputs are zero if `transition_coefficients` are given too.
+        transition_intercepts, transition_coefficients: c (K, K), −inf for transitions that cannot be, and W (K, inputs, K), of
+            ``transitions="inputs"``. Only differences in a row count; they are kept with zeros for staying, so that W[i, m, j] is
+            what a unit of input m adds to the log odds of going from i to j, not staying.
         means: (K, p), or (K,) for one column; of 'gaussian-mixture' (K, M, p).
         covariances: 'diag' (K, p) variances, or (K,) for one column; 'full' (K, p, p); 'tied' (p, p); 'spherical' (K,).
         rates, probs, sizes, shapes, scales, locations, dofs: (K, p), or (K,) for one column; the probs of 'categorical'
@@ -73,9 +89,10 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         min_variance: no variance falls below this share of the column's; see `fit`.
 
     A fit estimates what is not given; given parameters are where it begins. Any entry of an observation may be missing: it
-    is integrated out (but see `lag_fills` of autoregressions). Inputs enter 'regression' and 'autoregressive' only.
+    is integrated out (but see `lag_fills` of autoregressions). Inputs enter 'regression', 'autoregressive' and ``transitions="inputs"`` only.
 
-    Attributes once there are parameters: initial_probs, transition_probs and the family's, in the shapes above.
+    Attributes once there are parameters: initial_probs, transition_probs (or transition_intercepts and transition_coefficients)
+    and the family's, in the shapes above.
 
     Raises:
         InputError: a shape does not match `states`, probabilities do not sum to 1, a covariance is not positive definite, or
@@ -98,9 +115,13 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         "order": checks.Optional(checks.Integer(0, 1000)),
         "transitions": checks.Choice(TRANSITIONS),
         "stay_prior": checks.Real(0.0, 1e12),
+        "transition_ridge": checks.Real(0.0, 1e12),
+        "fixed": checks.Tuple(checks.Choice(("initial_probs", "transition_probs"))),
         "min_variance": checks.Real(1e-12, 1.0),
         "initial_probs": checks.Optional(Parameter()),
         "transition_probs": checks.Optional(Parameter()),
+        "transition_intercepts": checks.Optional(LogOdds(2, may_exclude=True)),
+        "transition_coefficients": checks.Optional(LogOdds(3)),
         **{name: checks.Optional(Parameter()) for name in PARAMETERS},
     }
 
@@ -120,6 +141,10 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         order: int | None = None,
         transitions: str = "full",
         stay_prior: float = 0.0,
+        transition_ridge: float = 0.0,
+        fixed: Sequence[str] = (),
+        transition_intercepts: Any = None,
+        transition_coefficients: Any = None,
         rates: Any = None,
         probs: Any = None,
         sizes: Any = None,
@@ -151,7 +176,9 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
                 raise InputError(f"`{name}` has {len(value)} entries but `states` is {K}; pass one for each state")
             if name == "mixture_weights" or (name == "probs" and self._options["emission"] == "categorical"):
                 checks.probabilities(name, value, value.shape)
-        if all(name in given for name in ("initial_probs", "transition_probs", *self._required)):
+        judge_together(self._options)
+        chain = given_chain(self._options, given)
+        if chain is not None and all(name in given for name in self._required):
             self._take(self._assembled(given))
 
     # --- parameters ---------------------------------------------------------------------------------------------------
@@ -172,17 +199,23 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
     @property
     def _given(self) -> dict[str, np.ndarray]:
         """The parameters that the constructor was given."""
-        chain = {name: self._options[name] for name in ("initial_probs", "transition_probs")}
+        chain = {name: self._options[name] for name in CHAIN}
         return {name: value for name, value in chain.items() if value is not None} | given_parameters(self._options)
 
     def _assembled(self, parameters: dict[str, np.ndarray]) -> HiddenMarkov:
-        chain = Chain(parameters["initial_probs"], parameters["transition_probs"])
+        chain = given_chain(self._options, parameters)
+        assert chain is not None
         return HiddenMarkov(chain, self._family.given(parameters, self._options["states"], **self._emission_options))
 
     def _take(self, model: HiddenMarkov) -> None:
         self._model = model
-        chain = {"initial_probs": model.chain.initial, "transition_probs": model.chain.transition}
-        self._parameters = chain | model.emission.parameters
+        chain = model.chain
+        laws: dict[str, np.ndarray] = {"initial_probs": chain.initial}
+        if isinstance(chain, InputChain):
+            laws |= {"transition_intercepts": chain.intercepts, "transition_coefficients": chain.coefficients}
+        else:
+            laws |= {"transition_probs": chain.transition}
+        self._parameters = laws | model.emission.parameters
 
     def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
         super()._restore(parameters, schema)
@@ -190,12 +223,13 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
 
     def __getattr__(self, name: str) -> np.ndarray:
         """The family's parameters by name."""
-        if name in PARAMETERS:
+        if name in PARAMETERS or name in CHAIN:
             found = self.parameters
             if name in found:
                 return found[name]
             raise AttributeError(
-                f"an HMM with emission {self._options['emission']!r} has no `{name}`; it has {', '.join(found)}"
+                f"an HMM with emission {self._options['emission']!r} and transitions {self._options['transitions']!r} has no "
+                f"`{name}`; it has {', '.join(found)}"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -207,20 +241,47 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
     @property
     def transition_probs(self) -> np.ndarray:
         """P, (K, K)."""
+        if self._options["transitions"] == "inputs":
+            raise UnsupportedError(
+                "transition_probs depend on the inputs of this HMM; call transition_probs_at(inputs)"
+            )
         return self.parameters["transition_probs"]
+
+    def transition_probs_at(self, inputs: Any) -> np.ndarray:
+        """(rows, K, K) P[t] at the `inputs` (rows, u), or (rows,) where u is 1, of transitions that depend on them.
+
+        Example:
+            >>> model = HMM(states=2, transitions="inputs", initial_probs=[0.5, 0.5], means=[0.0, 1.0], covariances=[1.0, 1.0],
+            ...             transition_intercepts=[[0.0, -2.0], [-2.0, 0.0]], transition_coefficients=[[[0.0, 1.0]], [[0.0, 0.0]]])
+            >>> model.transition_probs_at([0.0, 2.0])[:, 0].round(3)
+            array([[0.881, 0.119],
+                   [0.5  , 0.5  ]])
+        """
+        chain = self._laws[0]
+        if not isinstance(chain, InputChain):
+            raise UnsupportedError("the transitions of this HMM do not depend on inputs; see transition_probs")
+        table = np.asarray(inputs)
+        if table.ndim == 1 and chain.n_inputs == 1:
+            table = table[:, None]
+        return np.exp(chain.log_transition(checks.array("inputs", table, (None, chain.n_inputs))))
 
     @property
     def n_parameters(self) -> int:
-        """K − 1 for π, one less than its allowed transitions for each row of P, and the emissions'."""
+        """K − 1 for π, one less than its allowed transitions for each row of P (times one and the inputs, where it depends on them),
+        and the emissions'; nothing for what is fixed."""
         K = self._options["states"]
-        starts = 0 if self._options["transitions"] == "left-to-right" else K - 1
-        return starts + int(self._allowed.sum()) - K + self._laws[1].n_parameters
+        fixed, (chain, emission) = self._options["fixed"], self._laws
+        starts = 0 if self._options["transitions"] == "left-to-right" or "initial_probs" in fixed else K - 1
+        each = 1 + chain.n_inputs if isinstance(chain, InputChain) else 1
+        moves = 0 if "transition_probs" in fixed else each * (int(self._allowed.sum()) - K)
+        return starts + moves + emission.n_parameters
 
     @property
     def _allowed(self) -> np.ndarray:
         allowed = allowed_transitions(self._options["transitions"], self._options["states"])
-        given = self._options["transition_probs"]
-        return allowed if given is None else allowed & (given > 0)
+        given, intercepts = self._options["transition_probs"], self._options["transition_intercepts"]
+        allowed = allowed if given is None else allowed & (given > 0)
+        return allowed if intercepts is None else allowed & (intercepts > -np.inf)
 
     @property
     def label(self) -> str:
@@ -271,7 +332,9 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         """
         begun = time.perf_counter()
         by_gradient = checks.Choice(("em", "gradient")).check("method", method) == "gradient"
-        if by_gradient and (known_states is not None or self._options["stay_prior"]):
+        prior = {name: self._options[name] for name in ("stay_prior", "transition_ridge")}
+        fixed = self._options["fixed"]
+        if by_gradient and (known_states is not None or any(prior.values())):
             raise InputError("`method` is 'gradient', which has no known states and no prior; pass 'em'")
         max_iter = checks.Integer(1).check("max_iter", max_iter)
         tol = checks.Real(0.0, 1.0).check("tol", tol)
@@ -282,12 +345,11 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         rows, known = rows_of(seqs), known_labels(known_states, seqs, self._options["states"])
         starts = list(self._starts(seqs, rows, known, init, restarts, seed))
         most = min(max_iter, _WARM) if by_gradient else max_iter
-        prior = self._options["stay_prior"]
         with progress("fitting HMM", len(starts) * most) as advance:
 
             def run(begin: Callable[[], HiddenMarkov]) -> Run:
                 found = baum_welch(
-                    begin(), rows, max_iter=most, tol=tol, known=known, stay_prior=prior, on_iteration=advance
+                    begin(), rows, max_iter=most, tol=tol, known=known, **prior, fixed=fixed, on_iteration=advance
                 )
                 advance(most - len(found.trace))
                 return found
@@ -295,8 +357,8 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
             runs = in_threads(run, starts, len(rows) * self._options["states"])
         chosen = hidden_markov.best(runs)
         if by_gradient:
-            chosen = climb(chosen, rows, max_iter)
-        ordered = init == "current" or self._given or known is not None or self._options["transitions"] != "full"
+            chosen = climb(chosen, rows, max_iter, fixed)
+        ordered = init == "current" or self._given or known is not None or self._options["transitions"] in ORDERED
         self._take(chosen.parameters if ordered else chosen.parameters.sorted())
         self._learn_schema(seqs)
         self._training = rows
@@ -307,10 +369,9 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         """Standard errors with the initial law held where it is; entries at the edge of their range have none."""
         if self._training is None or self._model is None:
             return None
-        free = FreeHiddenMarkov(self._model, self._training)
-        at = free.natural(free.point)
-        inside = np.ones(free.point.size, dtype=bool)
-        return estimates_of([Part(free.names, free.objective, free.point, inside, free.natural, at != 0.0)])
+        free = FreeHiddenMarkov(self._model, self._training, self._options["fixed"])
+        inside, known = free.away_from_edges
+        return estimates_of([Part(free.names, free.objective, free.point, inside, free.natural, known)])
 
     def _coefficients(self) -> dict[str, object] | None:
         rows = 0 if self._training is None else len(self._training)
@@ -336,8 +397,15 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         """Functions that make a start each, when its turn comes."""
         if init == "current":
             model = self._for_columns_of(seqs)
+            model.along(rows.inputs)  # judges the inputs
             yield lambda: HiddenMarkov(model.chain, model.emission.prepared(rows))
             return
+        driven = self._options["transitions"] == "inputs"
+        if driven and seqs.inputs is None:
+            raise InputError(
+                "`transitions` is 'inputs' and the sequences have none; pass `inputs` with the data, or transitions='full'"
+            )
+        inputs = seqs.inputs.shape[1] if driven and seqs.inputs is not None else None
         options = self._emission_options
         if "symbols" in options and options["symbols"] is None and seqs.symbols is not None:
             options["symbols"] = len(seqs.symbols)
@@ -348,7 +416,19 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         first = self._family.parameter_names[0]
         for number in range(1 if first in self._given else restarts):
             rng = generator(child_seed(seed, number))
-            yield partial(start, pooled, rows, self._given, init, number, rng, self._allowed, known)
+            begin = partial(start, pooled, rows, self._given, init, number, rng, self._allowed, known)
+            yield begin if inputs is None else partial(self._driven, begin, inputs)
+
+    def _driven(self, begin: Callable[[], HiddenMarkov], inputs: int) -> HiddenMarkov:
+        """A start whose transitions depend on inputs: in no way yet, unless coefficients are given."""
+        found = begin()
+        assert isinstance(found.chain, Chain)
+        chain = input_chain(found.chain.initial, found.chain.transition, self._given, inputs)
+        if chain.n_inputs != inputs:
+            raise InputError(
+                f"`transition_coefficients` are for {chain.n_inputs} inputs and the sequences have {inputs}; pass as many"
+            )
+        return HiddenMarkov(chain, found.emission)
 
 
 def _plain(option: Any) -> Any:
@@ -358,9 +438,13 @@ def _plain(option: Any) -> Any:
 
 def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -> FitResult:
     notes = hidden_markov.notes(runs, chosen)
-    if seqs.inputs is not None and not chosen.parameters.emission.uses_inputs:
+    chain = chosen.parameters.chain
+    if seqs.inputs is not None and isinstance(chain, InputChain):
+        notes += notes_on(chain, seqs.inputs)
+    elif seqs.inputs is not None and not chosen.parameters.emission.uses_inputs:
         notes += (
-            f"the inputs {', '.join(seqs.input_columns)} are not used: only emissions 'regression' and 'autoregressive' have a place for them",
+            f"the inputs {', '.join(seqs.input_columns)} are not used: only emissions 'regression' and 'autoregressive' and "
+            "transitions='inputs' have a place for them",
         )
     return FitResult(
         chosen.outcome,

@@ -13,10 +13,15 @@ from statewise._core.errors import InputError
 from statewise.emissions.base import Emission
 from statewise.emissions.product import product_of
 from statewise.emissions.registry import EMISSIONS
+from statewise.inference import discrete
+from statewise.inference.discrete import Chain
+from statewise.inference.discrete_inputs import InputChain
 from statewise.sequences.sequences import Sequences
 
 PARAMETERS = tuple(sorted({name for family in EMISSIONS.values() for name in family.parameter_names}))
-TRANSITIONS = ("full", "left-to-right", "banded")
+CHAIN = ("initial_probs", "transition_probs", "transition_intercepts", "transition_coefficients")
+ORDERED = ("left-to-right", "banded")  # structures in which the states' numbers mean something
+TRANSITIONS = ("full", "left-to-right", "banded", "inputs")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,83 @@ def given_parameters(options: Mapping[str, Any]) -> dict[str, np.ndarray]:
                 f"`{name}` is not a parameter of emission {options['emission']!r}; it has {', '.join(family.parameter_names)}"
             )
     return found
+
+
+@dataclass(frozen=True)
+class LogOdds:
+    """Numbers with three or two axes; −inf, where `may_exclude`, for what can never be."""
+
+    axes: int
+    may_exclude: bool = False
+
+    def check(self, name: str, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        never = array == -np.inf if self.may_exclude and array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
+        finite = np.where(never, 0.0, array) if never.any() else value
+        return np.asarray(np.where(never, -np.inf, checks.array(name, finite, (None,) * self.axes)))
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return ("text", 1.0, np.full((2,) * self.axes, np.nan), np.full((2,) * self.axes, np.inf))
+
+
+def given_chain(options: Mapping[str, Any], given: Mapping[str, np.ndarray]) -> Chain | InputChain | None:
+    """The chain that the parameters `given` say, all of which must go with `transitions`; None where they do not say all."""
+    K, driven = options["states"], options["transitions"] == "inputs"
+    for name, shape in (("transition_intercepts", (K, K)), ("transition_coefficients", (K, None, K))):
+        if name not in given:
+            continue
+        if not driven:
+            raise InputError(
+                f"`{name}` belongs to transitions that depend on inputs; pass transitions='inputs' with it"
+            )
+        have = given[name].shape
+        if have != tuple(size or n for size, n in zip(shape, have, strict=True)):
+            raise InputError(f"`{name}` has shape {have}; pass shape ({', '.join(str(n or 'inputs') for n in shape)})")
+    if not driven:
+        complete = "initial_probs" in given and "transition_probs" in given
+        return Chain(given["initial_probs"], given["transition_probs"]) if complete else None
+    if "transition_intercepts" in given:
+        if "transition_probs" in given:
+            raise InputError("`transition_probs` and `transition_intercepts` say the same thing; pass one of them")
+        if (given["transition_intercepts"] == -np.inf).all(axis=1).any():
+            raise InputError(
+                "`transition_intercepts` has a row of −inf, which leads nowhere; leave an entry finite in each"
+            )
+    if "initial_probs" not in given or "transition_coefficients" not in given:
+        return None
+    if "transition_intercepts" not in given and "transition_probs" not in given:
+        return None
+    return input_chain(given["initial_probs"], given.get("transition_probs", np.eye(K)), given, 0)
+
+
+def input_chain(
+    initial: np.ndarray, transition: np.ndarray, given: Mapping[str, np.ndarray], inputs: int
+) -> InputChain:
+    """The chain with the given intercepts, or those of `transition`, and the given coefficients, or zeros for `inputs` inputs."""
+    K = len(initial)
+    intercepts = given.get("transition_intercepts", discrete.log(transition))
+    return InputChain(initial, intercepts, given.get("transition_coefficients", np.zeros((K, inputs, K))))
+
+
+def judge_together(options: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together."""
+    driven = options["transitions"] == "inputs"
+    if options["stay_prior"] and driven:
+        raise InputError(
+            "`stay_prior` has no place where transitions depend on inputs; pass `transition_ridge`, or leave it out"
+        )
+    if options["transition_ridge"] and not driven:
+        raise InputError(
+            "`transition_ridge` is a prior for transitions that depend on inputs; pass transitions='inputs' with it"
+        )
+    for name in options["fixed"]:
+        if options[name] is None:
+            raise InputError(f"`fixed` names '{name}', which is not given; pass `{name}` too")
+        if name == "transition_probs" and driven:
+            raise InputError(
+                "`fixed` names 'transition_probs', which depend on inputs; fix them with transitions='full', or leave them free"
+            )
 
 
 def known_labels(given: Any, seqs: Sequences, states: int) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.rows import Rows
+from statewise.inference.discrete_inputs import InputChain
 from statewise.models.stream import loaded
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ class HMMStream:
             "before": np.full((emission.look_back, emission.dim), np.nan),
             "totals": np.zeros(2),
         }
+        if isinstance(chain, InputChain):
+            start["inputs"] = np.zeros(chain.n_inputs)
         kept = start if state is None else loaded(state, start)
         self.probs, self._before = kept["probs"], kept["before"]
+        self._inputs = kept.get("inputs")  # of the last step seen: the transition out of it depends on them
         self.log_prob, self.step = float(kept["totals"][0]), int(kept["totals"][1])
 
     def update(self, y: Any, inputs: Any = None) -> float:
@@ -53,7 +57,7 @@ class HMMStream:
 
         Args:
             y: (p,), or a number where p is 1; NaN where missing.
-            inputs: (u,) for emissions that depend on inputs.
+            inputs: (u,) for emissions and transitions that depend on inputs.
 
         Raises:
             InputError: a wrong shape, or numbers that the family cannot have.
@@ -61,12 +65,15 @@ class HMMStream:
         """
         row = checks.array("y", np.atleast_1d(y), (self._emission.dim,), allow_nan=True)
         seen = np.concatenate([self._before, row[None]])
-        u = None
+        u, given = None, None
+        if self._inputs is not None and inputs is None:
+            raise InputError(f"`inputs` is missing; pass the {len(self._inputs)} inputs of this step")
         if inputs is not None:
-            given = checks.array("inputs", np.atleast_1d(inputs), (None,))
+            width = None if self._inputs is None else len(self._inputs)
+            given = checks.array("inputs", np.atleast_1d(inputs), (width,))
             u = np.concatenate([np.zeros((len(self._before), len(given))), given[None]])
         log_density = self._emission.log_likelihood(Rows(seen, inputs=u))[-1]
-        ahead = self.probs @ self._chain.transition if self.step else self.probs
+        ahead = self._ahead() if self.step else self.probs
         top = log_density.max()
         joint = ahead * np.exp(log_density - top) if np.isfinite(top) else np.zeros(len(ahead))
         total = joint.sum()
@@ -74,19 +81,31 @@ class HMMStream:
             Outcome.IMPOSSIBLE.check()
         self.probs = joint / total
         self._before = seen[1:]
+        self._inputs = None if self._inputs is None else given
         self.step += 1
         density = float(np.log(total) + top)
         self.log_prob += density
         return density
+
+    def _ahead(self) -> np.ndarray:
+        """(K,) chances of the states one step after the last."""
+        if isinstance(self._chain, InputChain):
+            assert self._inputs is not None
+            return np.asarray(self.probs @ np.exp(self._chain.log_transition(self._inputs[None])[0]))
+        return np.asarray(self.probs @ self._chain.transition)
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps; arguments as in the model's `forecast`."""
         steps = checks.Integer(1).check("steps", steps)
         if not self.step:
             raise InputError("the stream has seen no step yet; call `update` first")
-        return self._model._forecast_from(self.probs[None], [self._before], steps, checks.levels(level), inputs, seed)
+        now = None if self._inputs is None else self._inputs[None]
+        belief, levels = self.probs[None], checks.levels(level)
+        return self._model._forecast_from(belief, [self._before], now, steps, levels, inputs, seed)
 
     def to_bytes(self) -> bytes:
         """All that is needed to go on later, by ``model.stream(state=…)``: O(K) numbers in the safetensors format."""
         parts = {"probs": np.ascontiguousarray(self.probs), "before": np.ascontiguousarray(self._before)}
+        if self._inputs is not None:
+            parts["inputs"] = np.ascontiguousarray(self._inputs)
         return bytes(save(parts | {"totals": np.array([self.log_prob, self.step])}))

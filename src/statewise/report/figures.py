@@ -60,9 +60,9 @@ def data_panels(seqs: Sequences) -> list[Panel]:
         for i in range(drawn):
             values = seqs.arrays()[i][:, k]
             name = label_text(seqs.ids[i]) if len(seqs) > 1 else ""
-            traces += _line(series.axis(seqs, i), values, LINE_COLOURS[i] if drawn > 1 else "@ink", places, name)
+            traces += line(series.axis(seqs, i), values, LINE_COLOURS[i] if drawn > 1 else "@ink", places, name)
         label = f"Line chart of {seqs.columns[k]} over {series.axis_name(seqs)}; the table below has its numbers."
-        panels.append(Panel(seqs.columns[k], label, {"": traces}, _axes(seqs, places)))
+        panels.append(Panel(seqs.columns[k], label, {"": traces}, axes(seqs, places)))
     return panels
 
 
@@ -78,11 +78,11 @@ def backtest_panels(seqs: Sequences, models: list[list[Piece]], sequences: list[
                 fans = [_fan(piece, k, places) for piece in pieces if piece.index == i]
                 traces[f"m{j}s{i}"] = [trace for fan in fans for trace in fan]
             x, values = before(seqs, every, i, context)
-            traces[f"s{i}"] = _line(x, values[:, k], "@ink", places, "")
+            traces[f"s{i}"] = line(x, values[:, k], "@ink", places, "")
         label = (
             f"Forecasts of {seqs.columns[k]} with intervals, and the actual values; the table below has the numbers."
         )
-        panels.append(Panel(seqs.columns[k], label, traces, _axes(seqs, places)))
+        panels.append(Panel(seqs.columns[k], label, traces, axes(seqs, places)))
     return panels
 
 
@@ -96,9 +96,9 @@ def future_panels(seqs: Sequences, pieces: list[Piece], sequences: list[int]) ->
         for piece in pieces:
             if piece.index in sequences:
                 x, values = before(seqs, pieces, piece.index, context)
-                traces[f"s{piece.index}"] = _fan(piece, k, places) + _line(x, values[:, k], "@ink", places, "")
+                traces[f"s{piece.index}"] = _fan(piece, k, places) + line(x, values[:, k], "@ink", places, "")
         label = f"The end of {seqs.columns[k]} and its forecast with intervals; the table below has the numbers."
-        panels.append(Panel(seqs.columns[k], label, traces, _axes(seqs, places)))
+        panels.append(Panel(seqs.columns[k], label, traces, axes(seqs, places)))
     return panels
 
 
@@ -133,7 +133,7 @@ def _residuals_over_time(seqs: Sequences, residuals: np.ndarray, column: str) ->
         heading="Over time",
         label=f"Standardised residuals of {column} over {series.axis_name(seqs)}, with lines at 0 and ±1.96.",
         traces={"": traces},
-        layout=_axes(seqs, 2)
+        layout=axes(seqs, 2)
         | {"shapes": [_level(0.0, "@axis"), _level(NORMAL_95, "@bound"), _level(-NORMAL_95, "@bound")]},
         wide=False,
     )
@@ -186,7 +186,7 @@ def _quantiles(check: ResidualChecks) -> Panel:
         "hovertemplate": "normal %{x:.2f}, residual %{y:.2f}<extra></extra>",
     }
     end = float(np.abs(check.theoretical[[0, -1]]).max()) * 1.08
-    line = {
+    equal = {
         "type": "line",
         "x0": -end,
         "y0": -end,
@@ -199,12 +199,12 @@ def _quantiles(check: ResidualChecks) -> Panel:
         heading="Against the normal law",
         label=f"Sorted residuals of {check.column} against standard normal quantiles, with the line of equality.",
         traces={"": [points]},
-        layout={"xaxis": {"title": {"text": "standard normal quantile"}, "range": [-end, end]}, "shapes": [line]},
+        layout={"xaxis": {"title": {"text": "standard normal quantile"}, "range": [-end, end]}, "shapes": [equal]},
         wide=False,
     )
 
 
-def _line(x: np.ndarray, values: np.ndarray, colour: str, places: int, name: str) -> list[Trace]:
+def line(x: np.ndarray, values: np.ndarray, colour: str, places: int, name: str) -> list[Trace]:
     """A line with gaps where values are missing; markers where the series is short, and on lone values."""
     kept = series.thinned(values)
     short = len(kept) <= MARKER_LIMIT
@@ -262,7 +262,7 @@ def _band(x: list[Any], lower: np.ndarray, upper: np.ndarray, places: int) -> Tr
     return common | area | {"x": x + x[::-1], "y": low + high[::-1]}
 
 
-def _axes(seqs: Sequences, places: int) -> dict[str, Any]:
+def axes(seqs: Sequences, places: int) -> dict[str, Any]:
     """The x axis of a figure over time."""
     kind = series.axis_name(seqs)
     if seqs.times is not None and kind == "date":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from statewise._core.files import write_atomically
 from statewise.models.base import Density
-from statewise.report import facts, figures, pieces, ranking, residuals, series, twins
+from statewise.report import facts, figures, pieces, ranking, residuals, series, states, twins
 from statewise.report.figures import Panel
 from statewise.report.numbers import count, typographic
 from statewise.report.pieces import Piece
@@ -77,6 +77,9 @@ def report_page(
     left_over = _residuals(seqs, comparison, model)
     steps = comparison.horizon if forecast is None else forecast.steps
     drawings = {"data": data, "backtest": backtest, "future": future, "residuals": left_over}
+    hidden = _states(seqs, model)
+    if hidden is not None:
+        drawings["states"] = hidden
     versions = facts.versions()
     return _render(
         title=title,
@@ -86,6 +89,7 @@ def report_page(
         ranking=_ranking(comparison),
         backtest=backtest,
         future=future,
+        states=hidden,
         residuals=left_over,
         model=model.name,
         summary=model.summary().split("\n"),
@@ -217,6 +221,14 @@ def _residuals(seqs: Sequences, comparison: Comparison, model: Density) -> dict[
         "drawn": drawn,
         "tables": tables if checks else [],
     }
+
+
+def _states(seqs: Sequences, model: Density) -> dict[str, Any] | None:
+    found = states.States.of(model, seqs)
+    if found is None:
+        return None
+    shown = states.part(found)
+    return shown | {"panels": _captioned(shown["drawn"])}
 
 
 def _captioned(panels: list[Panel], readings: list[str] | None = None, first: int = 0) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from statewise.models.base import Density
-from statewise.report import facts, pieces, ranking, residuals, series, twins
+from statewise.report import facts, pieces, ranking, residuals, series, states, twins
 from statewise.report.numbers import count
 from statewise.report.ranking import Row
 from statewise.results.comparison import Comparison
@@ -76,6 +76,7 @@ def report_text(
         ("Key facts", "\n".join(_filled(f"{name}: {value}") for name, value in facts.facts(seqs, comparison, model))),
         ("The comparison", comparison_text(comparison)),
         ("The forecast beyond the data", _forecast(seqs, forecast)),
+        *_states(seqs, model),
         (f"What {model.name} leaves unexplained", _residuals(seqs, comparison, model)),
         ("The model", model.summary()),
         (
@@ -128,6 +129,14 @@ def _forecast(seqs: Sequences, forecast: Forecast | None) -> str:
     text = aligned(table.headings, table.rows[:MAX_ROWS], table.texts)
     left_out = len(seqs) * forecast.steps * seqs.dim - min(len(table.rows), MAX_ROWS)
     return text + (f"\n… and {count(left_out, 'more row')} in forecast.csv" if left_out else "")
+
+
+def _states(seqs: Sequences, model: Density) -> list[tuple[str, str]]:
+    """The section on hidden states, of a model that has some."""
+    found = states.States.of(model, seqs)
+    if found is None:
+        return []
+    return [(f"The states of {model.name}", "\n".join(_filled(line, "  ") for line in states.spoken(found)))]
 
 
 def _residuals(seqs: Sequences, comparison: Comparison, model: Density) -> str:

@@ -38,8 +38,10 @@ def data_table(seqs: Sequences) -> Table:
     rows = []
     for i, values in enumerate(drawn.arrays()):
         for when, entries in zip(series.texts(seqs, series.axis(drawn, i)), values[:, :dim], strict=True):
-            rows.append(_named(seqs, i) + [when] + [fixed(float(v), d) for v, d in zip(entries, places, strict=True)])
-    return Table("The data", [*_id(seqs), series.axis_name(seqs), *seqs.columns[:dim]], rows, 1 + len(_id(seqs)))
+            rows.append(named(seqs, i) + [when] + [fixed(float(v), d) for v, d in zip(entries, places, strict=True)])
+    return Table(
+        "The data", [*id_heading(seqs), series.axis_name(seqs), *seqs.columns[:dim]], rows, 1 + len(id_heading(seqs))
+    )
 
 
 def residual_table(seqs: Sequences, residuals: np.ndarray, checks: list[ResidualChecks]) -> Table:
@@ -69,9 +71,9 @@ def _stretches(
                 part = values[start + a : start + b, k]
                 digits = decimals(values[:, k]) if places is None else places
                 span = when[a] if b == a + 1 else f"{when[a]} to {when[b - 1]}"
-                rows.append([*_named(drawn, i), span, column, *_extent(part, digits)])
-    head = [*_id(drawn), series.axis_name(drawn), "column", "values", "mean", "lowest", "highest"]
-    return Table(caption, head, rows, 2 + len(_id(drawn)))
+                rows.append([*named(drawn, i), span, column, *_extent(part, digits)])
+    head = [*id_heading(drawn), series.axis_name(drawn), "column", "values", "mean", "lowest", "highest"]
+    return Table(caption, head, rows, 2 + len(id_heading(drawn)))
 
 
 def _extent(part: np.ndarray, digits: int) -> list[str]:
@@ -88,15 +90,15 @@ def backtest_table(seqs: Sequences, pieces: list[Piece], name: str, sequences: l
         for piece in sorted(drawn, key=lambda piece: piece.index)
         for row in _piece_rows(seqs, piece)
     ]
-    head = ["window", *_id(seqs), series.axis_name(seqs), "column", "actual", "mean", *_interval_heads(pieces)]
-    return _capped(Table(f"Forecasts of {name} and the actual values", head, rows, 3 + len(_id(seqs))))
+    head = ["window", *id_heading(seqs), series.axis_name(seqs), "column", "actual", "mean", *_interval_heads(pieces)]
+    return capped(Table(f"Forecasts of {name} and the actual values", head, rows, 3 + len(id_heading(seqs))))
 
 
 def future_table(seqs: Sequences, pieces: list[Piece], sequences: list[int]) -> Table:
     """The forecast beyond the data."""
     rows = [row for piece in pieces if piece.index in sequences for row in _piece_rows(seqs, piece)]
-    head = [*_id(seqs), series.axis_name(seqs), "column", "mean", *_interval_heads(pieces)]
-    return _capped(Table("The forecast beyond the data", head, rows, 2 + len(_id(seqs))))
+    head = [*id_heading(seqs), series.axis_name(seqs), "column", "mean", *_interval_heads(pieces)]
+    return capped(Table("The forecast beyond the data", head, rows, 2 + len(id_heading(seqs))))
 
 
 def _piece_rows(seqs: Sequences, piece: Piece) -> list[list[str]]:
@@ -105,7 +107,7 @@ def _piece_rows(seqs: Sequences, piece: Piece) -> list[list[str]]:
     arrays = [*came, piece.mean, *(end for pair in piece.ends.values() for end in pair)]
     places = [decimals(seqs.values[:, k]) for k in range(min(seqs.dim, series.MAX_COLUMNS))]
     return [
-        [*_named(seqs, piece.index), when, seqs.columns[k], *(fixed(float(array[h, k]), digits) for array in arrays)]
+        [*named(seqs, piece.index), when, seqs.columns[k], *(fixed(float(array[h, k]), digits) for array in arrays)]
         for h, when in enumerate(series.texts(seqs, piece.x))
         for k, digits in enumerate(places)
     ]
@@ -185,15 +187,15 @@ def _interval_heads(pieces: list[Piece]) -> list[str]:
     return [f"{end} {level:g} %" for level in levels for end in ("lower", "upper")]
 
 
-def _id(seqs: Sequences) -> list[str]:
+def id_heading(seqs: Sequences) -> list[str]:
     return ["sequence"] if len(seqs) > 1 else []
 
 
-def _named(seqs: Sequences, index: int) -> list[str]:
+def named(seqs: Sequences, index: int) -> list[str]:
     return [str(seqs.ids[index])] if len(seqs) > 1 else []
 
 
-def _capped(table: Table) -> Table:
+def capped(table: Table) -> Table:
     if len(table.rows) <= MAX_ROWS:
         return table
     note = f"The first {MAX_ROWS} of {count(len(table.rows), 'row')}."

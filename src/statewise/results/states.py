@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,20 +70,26 @@ class DiscreteStates(Result):
     times: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row for each step; columns prob_1 … prob_K."""
+        """One row for each step; columns prob_0 … prob_{K − 1}, by the states' numbers."""
         import pandas as pd
 
         table = row_index(self.lengths, self.ids, self.times)
-        table |= {f"prob_{k + 1}": self.probs[:, k] for k in range(self.probs.shape[1])}
+        table |= {f"prob_{k}": self.probs[:, k] for k in range(self.probs.shape[1])}
         return pd.DataFrame(table)
 
     def plot(self) -> Figure:
         """The first sequence: stacked probabilities."""
         figure, axes = new_figure(1)
-        steps = np.arange(self.lengths[0])
-        axes[0].stackplot(steps, self.probs[steps].T, labels=[f"state {k + 1}" for k in range(self.probs.shape[1])])
+        self._stack(axes[0])
         axes[0].legend()
         return figure
+
+    def _stack(self, axis: Any) -> None:
+        steps, K = np.arange(self.lengths[0]), self.probs.shape[1]
+        colours = [f"C{k % 10}" for k in range(K)]
+        axis.stackplot(steps, self.probs[steps].T, labels=[f"state {k}" for k in range(K)], colors=colours, alpha=0.8)
+        axis.set_ylim(0.0, 1.0)
+        axis.set_ylabel("probability")
 
 
 @dataclass(frozen=True)
@@ -108,25 +114,57 @@ class Decoded(Result):
 
         return pd.DataFrame(row_index(self.lengths, self.ids, self.times) | {"state": self.path})
 
-    def plot(self, seqs: Sequences | None = None) -> Figure:
-        """The first sequence's path; with the sequences that it belongs to, their values above it, coloured by state."""
+    def plot(self, seqs: Sequences | None = None, smoothed: DiscreteStates | None = None) -> Figure:
+        """The first sequence's path.
+
+        Args:
+            seqs: the sequences that it belongs to: their values are drawn above it, on bands in the colours of the states.
+            smoothed: what the model's `smooth` gave: the states' probabilities are drawn in place of the path's steps.
+
+        Example:
+            >>> model = sw.HMM(states=2).fit(seqs)
+            >>> figure = model.decode(seqs).plot(seqs, model.smooth(seqs))
+        """
         figure, axes = new_figure(1 if seqs is None else seqs.dim + 1)
         steps = np.arange(self.lengths[0])
         path = self.path[: self.lengths[0]]
         for d in range(0 if seqs is None else seqs.dim):
             assert seqs is not None
-            axes[d].plot(steps, seqs.values[: len(steps), d], color="0.7", linewidth=0.8)
-            for state in range(int(path.max()) + 1):
-                here = path == state
-                axes[d].plot(steps[here], seqs.values[: len(steps), d][here], ".", color=f"C{state % 10}")
+            self._band(axes[d], path)
+            axes[d].plot(steps, seqs.values[: len(steps), d], color="0.15", linewidth=0.9)
             axes[d].set_ylabel(seqs.columns[d])
-        axes[-1].step(steps, path, where="mid", color="0.4", linewidth=0.8)
-        for state in range(int(path.max()) + 1):
-            here = path == state
-            axes[-1].plot(steps[here], path[here], ".", color=f"C{state % 10}")
-        axes[-1].set_ylabel("state")
-        axes[-1].set_yticks(np.unique(path))
+        if smoothed is not None:
+            smoothed._stack(axes[-1])
+        else:
+            axes[-1].step(steps, path, where="mid", color="0.4", linewidth=0.8)
+            for state in np.unique(path):
+                here = path == state
+                axes[-1].plot(steps[here], path[here], ".", color=f"C{state % 10}")
+            axes[-1].set_ylabel("state")
+            axes[-1].set_yticks(np.unique(path))
+        for axis in axes:
+            axis.set_xlim(-0.5, len(steps) - 0.5)
+        if seqs is not None:
+            axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
         return figure
+
+    @staticmethod
+    def _band(axis: Any, path: np.ndarray) -> None:
+        """A band behind the axis, from half a step before each stretch in a state to half a step after it."""
+        edges, across = np.repeat(np.arange(len(path) + 1) - 0.5, 2)[1:-1], axis.get_xaxis_transform()
+        for state in np.unique(path):
+            here, colour = np.repeat(path == state, 2), f"C{state % 10}"
+            axis.fill_between(
+                edges,
+                0.0,
+                1.0,
+                where=here,
+                color=colour,
+                alpha=0.3,
+                linewidth=0.0,
+                transform=across,
+                label=f"state {state}",
+            )
 
 
 @dataclass(frozen=True)
