@@ -13,9 +13,11 @@ import torch
 from statewise._core.errors import InputError
 from statewise._core.seed import child_seed
 from statewise.fitting.sgd import Settings, Training, train
-from statewise.inference.recurrent import Features, features
+from statewise.inference.recurrent import Features, features, targets, usual_gaps
 from statewise.nn.head import bias_for
-from statewise.nn.network import GaussianOutput, RecurrentNetwork, departure, gaussian_nll
+from statewise.nn.network import HeadOutput, RecurrentNetwork
+from statewise.nn.outputs import OUTPUTS, Output
+from statewise.nn.outputs.gaussian import normal_start
 from statewise.nn.start import linear_start
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, cut_windows
@@ -42,12 +44,20 @@ class Plan:
         notes: what the user should know.
     """
 
-    def __init__(self, seqs: Sequences, share: float, window: int) -> None:
+    def __init__(
+        self,
+        seqs: Sequences,
+        share: float,
+        window: int,
+        output: Output | None = None,
+        time_aware: bool = False,
+    ) -> None:
         seen = ~np.isnan(seqs.values)
         if not seen.any(axis=0).all():
             empty = seqs.columns[int(np.argmin(seen.any(axis=0)))]
             raise InputError(f"column {empty!r} has no observed entry; leave it out")
-        self.seqs, self.window = seqs, window
+        self.seqs, self.window, self.time_aware = seqs, window, time_aware
+        self.output = OUTPUTS["gaussian"](seqs.dim) if output is None else output
         self.observed = seen.any(axis=1)
         self.stop = training_steps(seqs.lengths, seqs.offsets, self.observed, share)
         step = np.arange(seqs.rows) - np.repeat(seqs.offsets[:-1], seqs.lengths)
@@ -66,9 +76,13 @@ class Plan:
 
     def _scaling(self) -> dict[str, np.ndarray]:
         inputs = np.zeros((self.seqs.rows, 0)) if self.seqs.inputs is None else self.seqs.inputs
-        mean, scale = _standard(self.seqs.values, self.training)
+        view = self.output.view(self.seqs.values)
+        mean, scale = np.zeros(view.shape[1]), np.ones(view.shape[1])
+        if self.output.standardised:
+            mean, scale = _standard(view, self.training)
         input_mean, input_scale = _standard(inputs, self.training)
-        return {
+        unit = {"time_unit": np.array([_usual_gap(self.seqs, self.training)])} if self.time_aware else {}
+        return unit | {
             "value_mean": mean,
             "value_scale": scale,
             "input_mean": input_mean,
@@ -107,6 +121,13 @@ def _lags(season: int | None, longest: int) -> np.ndarray:
     return np.unique(np.array([1, season, season + 1], dtype=np.int64))
 
 
+def _usual_gap(seqs: Sequences, training: np.ndarray) -> float:
+    """The median time between training steps; 1 where there is none."""
+    gaps = usual_gaps(seqs)
+    inside = training & (gaps > 0)
+    return float(np.median(gaps[inside])) if inside.any() else 1.0
+
+
 def _varies(values: np.ndarray) -> np.ndarray:
     """(k,) whether a column has two different observed entries."""
     missing = np.isnan(values)
@@ -129,33 +150,38 @@ class _Problem:
     """The network, the data as tensors, and what is minimised and scored."""
 
     def __init__(self, options: dict[str, Any], plan: Plan, seed: int) -> None:
-        seen = features(plan.scaling, plan.seqs)
-        observed = ~np.isnan(seen.values)
-        self.network = _network(options, seen, seed)
+        seen = features(plan.scaling, plan.seqs, plan.output)
+        observed = ~np.isnan(plan.seqs.values)
+        self.network = _network(options, seen, plan.output, seed)
         self.network.load(_start(seen, plan))
         self.x, self.skip = _tensor(seen.cell), _tensor(seen.skip)
-        self.y, self.weight = _tensor(np.where(observed, seen.values, 0.0)), _tensor(observed)
+        self.gaps = None if seen.gaps is None else _tensor(seen.gaps)
+        self.y, self.weight = _tensor(targets(plan.scaling, plan.seqs.values, plan.output)), _tensor(observed)
         self.training, self.validation = plan.windows(False), plan.windows(True)
         scored = plan.validation & plan.observed
         self.scored_steps = int(scored.sum())
-        self.log_scale = float((observed[scored] @ np.log(plan.scaling["value_scale"])).sum())
+        self.log_scale = 0.0
+        if plan.output.continuous:
+            self.log_scale = float((observed[scored] @ np.log(plan.scaling["value_scale"])).sum())
         self.trained_steps = int((plan.training & plan.observed).sum())
 
-    def outputs(self, windows: Windows, which: np.ndarray) -> tuple[GaussianOutput, torch.Tensor, torch.Tensor]:
+    def outputs(self, windows: Windows, which: np.ndarray) -> tuple[HeadOutput, torch.Tensor, torch.Tensor]:
         """What the network says along some windows, what was there, and 1 where it was observed and is scored, else 0."""
         rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
-        return self.network(self.x[rows], self.skip[rows]), self.y[rows], self.weight[rows] * scored[..., None]
+        gaps = None if self.gaps is None else self.gaps[rows]
+        return self.network(self.x[rows], self.skip[rows], gaps), self.y[rows], self.weight[rows] * scored[..., None]
 
     def objective(self, which: np.ndarray) -> torch.Tensor:
         """Negative log density per step of some training windows, with its share of the prior, in standardised units."""
         output, y, weight = self.outputs(self.training, which)
         steps = weight.amax(dim=2).sum()
-        return (gaussian_nll(output, y, weight) + departure(output, weight) / self.trained_steps) / steps
+        loss = self.network.nll(output, y, weight)
+        return (loss + self.network.departure(output, weight) / self.trained_steps) / steps
 
     def score(self) -> float:
         """Log density per validation step, in nats, in the data's units."""
         pieces = self.validation.batches(np.arange(len(self.validation)), _VALIDATION_BATCH)
-        total = sum(float(gaussian_nll(*self.outputs(self.validation, piece))) for piece in pieces)
+        total = sum(float(self.network.nll(*self.outputs(self.validation, piece))) for piece in pieces)
         return -(total + self.log_scale) / self.scored_steps
 
 
@@ -163,7 +189,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
-def _network(options: dict[str, Any], seen: Features, seed: int) -> RecurrentNetwork:
+def _network(options: dict[str, Any], seen: Features, output: Output, seed: int) -> RecurrentNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
         return RecurrentNetwork(
@@ -172,16 +198,30 @@ def _network(options: dict[str, Any], seen: Features, seed: int) -> RecurrentNet
             options["hidden"],
             options["layers"],
             seen.skip.shape[1],
-            seen.values.shape[1],
-            options["output"],
+            output.dim,
+            output.name,
+            output.size,
+            seen.gaps is not None,
         )
 
 
 def _start(seen: Features, plan: Plan) -> dict[str, np.ndarray]:
+    """A regression on the skip for real numbers, the marginal law of the training part for counts, flags and symbols."""
+    if not plan.output.continuous:
+        begin = plan.output.start(plan.seqs.values[plan.training])
+        return {"mean_bias": begin.location, "shape_bias": begin.shape}
     centres = _centres(seen.values.shape[1], len(plan.scaling["lags"]), seen.skip.shape[1])
     held = plan.validation if plan.held_out else np.zeros_like(plan.training)
-    start = linear_start(seen.skip, seen.values, plan.training, held, centres)
-    return {"skip_weight": start.weight, "mean_bias": start.bias, "log_sd_bias": bias_for(start.log_sd)}
+    line = linear_start(seen.skip, seen.values, plan.training, held, centres)
+    residuals = (seen.values - seen.skip @ line.weight.T - line.bias)[plan.training]
+    begin = plan.output.start(residuals)
+    log_sd = line.log_sd + (begin.log_sd - normal_start(residuals).log_sd)
+    return {
+        "skip_weight": line.weight,
+        "mean_bias": line.bias,
+        "log_sd_bias": bias_for(log_sd),
+        "shape_bias": begin.shape,
+    }
 
 
 def _centres(dim: int, lags: int, width: int) -> list[np.ndarray]:
