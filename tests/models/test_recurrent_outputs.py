@@ -221,13 +221,13 @@ def irregular(count: int = 600, seed: int = 4) -> sw.Sequences:
 
 def test_irregular_times_are_used():
     """Oracle: the process's own density; knowing the gaps is worth a good part of what separates it from a regular autoregression."""
-    seqs, fresh = irregular(), irregular(seed=5)
+    seqs, fresh = irregular(), irregular(2000, seed=5)
     gaps, y = np.diff(fresh.times), fresh.values[:, 0]
     keep = np.exp(-gaps / 2.0)
     true = (-0.5 * np.log(2 * np.pi * (1 - keep**2)) - 0.5 * (y[1:] - keep * y[:-1]) ** 2 / (1 - keep**2)).mean()
     ours = {}
     for aware in (False, True):
-        model = sw.Recurrent(hidden=16, time_aware=aware).fit(seqs, epochs=60, lr=0.02)
+        model = sw.Recurrent(hidden=16, time_aware=aware).fit(seqs, epochs=80, lr=0.02)
         ours[aware] = model.log_prob(fresh, per_step=True)[1:].mean()
     assert ours[True] <= true + 0.01
     assert ours[True] > ours[False] + 0.25 * (true - ours[False])

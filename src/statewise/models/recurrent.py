@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -143,6 +144,8 @@ class Recurrent(Density, Trainable):
         validation: float = 0.15,
         window: int = 64,
         seed: int | None = 0,
+        carry: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Maximise the likelihood by gradient descent with early stopping, in place.
 
@@ -150,7 +153,7 @@ class Recurrent(Density, Trainable):
             data: sequences.
             epochs: passes over the training part at most, from 1.
             lr: learning rate of AdamW in the first epoch; it falls to zero along a cosine.
-            batch: windows in a batch; default an eighth of all windows, but 16 to 256.
+            batch: windows in a batch; default an eighth of all windows, but 16 to 256. Those of similar length come together.
             patience: epochs without a better validation score before stopping.
             validation: share of each sequence, at its end, that is held out to say when to stop, up to .9. Where all sequences are too
                 short to be cut, the last ones are held out whole. With 0, or when there is nothing to hold out, the training score
@@ -158,15 +161,21 @@ class Recurrent(Density, Trainable):
             window: long sequences are cut into windows of so many scored steps, after up to half as many that warm the state up;
                 gradients reach no further back than a window and its warm-up.
             seed: the same seed gives the same model to the last bit on the same machine; None draws one.
+            carry: instead, sequences run through from their beginning in chunks of `window` steps, each from the state that the one before
+                left: truncated back-propagation with a carried state. `batch` then counts sequences. For memories that are longer than
+                a window.
+            checkpoint: a file that is written every few seconds. If it is there, the fit goes on from it and ends, to the last bit, as if
+                it had never been interrupted; a file of another fit is refused.
 
-        `fit_result.trace` is the validation score after each epoch, in nats per step; `fit_result.log_prob` is of all the data,
+        `fit_result.trace` is the validation score after each epoch, in nats per step, and `details["training_trace"]` that of the training
+        part, its prior and dropout included; `fit_result.plot()` shows both. `fit_result.log_prob` is of all the data,
         at the parameters kept; `fit_result.details` has the best epoch (0: the linear start was never beaten).
 
         Raises:
             InputError: an argument is out of range, or a column has no observed entry.
         """
         from statewise.fitting.sgd import Settings
-        from statewise.models.recurrent_training import Plan, train_network
+        from statewise.models.recurrent_training import Instructions, Plan, train_network
 
         begun = time.perf_counter()
         epochs = checks.Integer(1).check("epochs", epochs)
@@ -175,11 +184,16 @@ class Recurrent(Density, Trainable):
         patience = checks.Integer(1).check("patience", patience)
         share = checks.Real(0.0, 0.9).check("validation", validation)
         window = checks.Integer(2).check("window", window)
+        carry = checks.Flag().check("carry", carry)
+        path = None if checkpoint is None else os.fspath(checkpoint)
+        if seed is None and path is not None:
+            raise InputError("`checkpoint` is given but `seed` is None, so that no later fit could go on; pass a seed")
         seed = int(generator(seed).integers(2**31)) if seed is None else checks.Integer().check("seed", seed)
         seqs = as_sequences(data)
         output = self._output(seqs.dim, symbol_count(seqs) if self._options["output"] == "categorical" else None)
         plan = Plan(judged(seqs, output), share, window, output, self._options["time_aware"])
-        parameters, training = train_network(self._options, plan, Settings(epochs, lr, patience), batch, seed)
+        given = Instructions(batch, seed, carry, path)
+        parameters, training = train_network(self._options, plan, Settings(epochs, lr, patience), given)
         recent = seqs[:_MEMORY_SEQUENCES].steps(-_MEMORY_STEPS)
         parameters["memory_rate"] = np.array([_memory_rate(self._options["cell"], parameters, recent, output)])
         self._parameters = parameters
@@ -202,7 +216,12 @@ class Recurrent(Density, Trainable):
             training.trace,
             time.perf_counter() - begun,
             tuple(notes),
-            {"best_epoch": training.best_epoch, "best_score": training.best_score, "start_score": training.start_score},
+            {
+                "best_epoch": training.best_epoch,
+                "best_score": training.best_score,
+                "start_score": training.start_score,
+                "training_trace": (-training.losses).tolist(),
+            },
         )
 
     @property

@@ -5,14 +5,18 @@ Imported when a network is fitted, and not before: it loads torch.
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from statewise._core.errors import InputError
 from statewise._core.seed import child_seed
-from statewise.fitting.sgd import Settings, Training, train
+from statewise.fitting.checkpoint import Checkpoint
+from statewise.fitting.sgd import Carried, Settings, Training, train
 from statewise.inference.recurrent import Features, features, targets, usual_gaps
 from statewise.nn.head import bias_for
 from statewise.nn.network import HeadOutput, RecurrentNetwork
@@ -20,7 +24,7 @@ from statewise.nn.outputs import OUTPUTS, Output
 from statewise.nn.outputs.gaussian import normal_start
 from statewise.nn.start import linear_start
 from statewise.nn.threads import torch_threads
-from statewise.nn.windows import Windows, cut_windows
+from statewise.nn.windows import Windows, bucketed, cut_windows
 from statewise.sequences.scaling import standardise
 from statewise.sequences.sequences import Sequences
 
@@ -146,10 +150,23 @@ def _standard(values: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.
     return mean, scale
 
 
-class _Problem:
-    """The network, the data as tensors, and what is minimised and scored."""
+class Chunk(NamedTuple):
+    """Sequences whose steps from `start` on are next, in training with a carried state."""
+
+    which: np.ndarray
+    start: int
+
+
+class _Problem(Carried):
+    """The network, the data as tensors, and what is minimised and scored.
+
+    The state is carried from chunk to chunk of the same sequences, without its gradient; nothing is carried between windows.
+    """
 
     def __init__(self, options: dict[str, Any], plan: Plan, seed: int) -> None:
+        self.plan = plan
+        self.state: Any = None
+        self.before: Any = None  # the state that the last chunk began with, to look into what went wrong in it
         seen = features(plan.scaling, plan.seqs, plan.output)
         observed = ~np.isnan(plan.seqs.values)
         self.network = _network(options, seen, plan.output, seed)
@@ -171,10 +188,46 @@ class _Problem:
         gaps = None if self.gaps is None else self.gaps[rows]
         return self.network(self.x[rows], self.skip[rows], gaps), self.y[rows], self.weight[rows] * scored[..., None]
 
-    def objective(self, which: np.ndarray) -> torch.Tensor:
+    def chunk(self, chunk: Chunk) -> tuple[HeadOutput, torch.Tensor, torch.Tensor]:
+        """As `outputs`, from the state that the chunk before left, and leaving its own."""
+        stop, steps = self.plan.stop[chunk.which, None], chunk.start + np.arange(self.plan.window)
+        steps = steps[steps < stop.max()]
+        rows = torch.from_numpy(self.plan.seqs.offsets[chunk.which, None] + np.minimum(steps, stop - 1))
+        scored = torch.from_numpy(steps < stop)
+        gaps = None if self.gaps is None else self.gaps[rows]
+        self.before = self.state if chunk.start else None
+        output, end = self.network.run(self.x[rows], self.skip[rows], self.before, gaps)
+        self.state = tuple(part.detach() for part in end) if isinstance(end, tuple) else end.detach()
+        return output, self.y[rows], self.weight[rows] * scored[..., None]
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [] if self.state is None else list(self.state) if isinstance(self.state, tuple) else [self.state]
+
+    def restore(self, tensors: list[torch.Tensor]) -> None:
+        self.state = tuple(tensors) if len(tensors) > 1 else tensors[0] if tensors else None
+
+    def explain(self, which: np.ndarray | Chunk) -> str:
+        """The first step of a batch at which the network is not finite, and what helps."""
+        remedy = "lower `lr`, shorten `window`, or look at the values there"
+        with torch.no_grad():
+            self.state = self.before
+            output = (self.outputs(self.training, which) if isinstance(which, np.ndarray) else self.chunk(which))[0]
+            bad = ~torch.isfinite(torch.cat([part for part in output.law if part.numel()], dim=-1)).all(dim=-1)
+        if not bad.any():
+            return f"the densities are finite there but their derivatives are not; {remedy}"
+        lane, step = (int(k) for k in bad.nonzero()[bad.nonzero()[:, 1].argmin()])
+        if isinstance(which, np.ndarray):
+            row = int(self.training.gather(which)[0][lane, step])
+        else:
+            row = int(self.plan.seqs.offsets[which.which[lane]]) + which.start + step
+        sequence = int(np.searchsorted(self.plan.seqs.offsets, row, side="right")) - 1
+        at = row - int(self.plan.seqs.offsets[sequence])
+        return f"it began at step {at} of sequence {self.plan.seqs.ids[sequence]!r}; {remedy}"
+
+    def objective(self, which: np.ndarray | Chunk) -> torch.Tensor:
         """Negative log density per step of some training windows, with its share of the prior, in standardised units."""
-        output, y, weight = self.outputs(self.training, which)
-        steps = weight.amax(dim=2).sum()
+        output, y, weight = self.outputs(self.training, which) if isinstance(which, np.ndarray) else self.chunk(which)
+        steps = weight.amax(dim=2).sum().clamp(min=1.0)
         loss = self.network.nll(output, y, weight)
         return (loss + self.network.departure(output, weight) / self.trained_steps) / steps
 
@@ -237,31 +290,69 @@ def _centres(dim: int, lags: int, width: int) -> list[np.ndarray]:
     return centres
 
 
-def train_network(
-    options: dict[str, Any], plan: Plan, settings: Settings, batch: int | None, seed: int
-) -> tuple[dict[str, np.ndarray], Training]:
-    """The parameters found, scaling included, and how training went.
+class Instructions(NamedTuple):
+    """How a network is trained, beside the trainer's own settings.
 
-    Args:
-        options: of the model: cell, hidden, layers, output.
-        plan: the data and their use.
-        settings: of the trainer.
-        batch: windows in a batch; None for an eighth of all, but 16 to 256.
+    Attributes:
+        batch: windows, or sequences, in a batch; None for an eighth of all, but 16 to 256.
         seed: of the initial weights and the order of the batches.
+        carry: whether sequences run through in chunks with a carried state, instead of windows that are warmed up.
+        checkpoint: the file for going on after an interrupt, or None.
     """
-    problem = _Problem(options, plan, seed)
-    count = len(problem.training)
-    size = batch or int(np.clip(-(-count // 8), 16, 256))
+
+    batch: int | None
+    seed: int
+    carry: bool = False
+    checkpoint: str | None = None
+
+
+def train_network(
+    options: dict[str, Any], plan: Plan, settings: Settings, given: Instructions
+) -> tuple[dict[str, np.ndarray], Training]:
+    """The parameters found, scaling included, and how training went, for the model's options and the data's plan."""
+    problem = _Problem(options, plan, given.seed)
+    lengths = plan.stop if given.carry else problem.training.length
+    size = given.batch or int(np.clip(-(-len(lengths) // 8), 16, 256))
+
+    def batches(draws: torch.Generator) -> Iterator[np.ndarray | Chunk]:
+        for which in bucketed(lengths, size, lambda n: torch.randperm(n, generator=draws).numpy()):
+            if given.carry:
+                yield from (Chunk(which, start) for start in range(0, int(plan.stop[which].max()), plan.window))
+            else:
+                yield which
+
+    file = None
+    if given.checkpoint is not None:
+        file = Checkpoint(given.checkpoint, fingerprint(options, plan.seqs, (settings, plan.window, plan.stop, given)))
     decay = min(_MOST_DECAY, _DECAY / problem.trained_steps)
     with torch_threads(1 if options["hidden"] < _SMALL else None):
         done = train(
             problem.network,
-            lambda draws: problem.training.batches(torch.randperm(count, generator=draws).numpy(), size),
+            batches,
             problem.objective,
             problem.score,
             settings,
-            seed=child_seed(seed, 1) or 0,
+            seed=child_seed(given.seed, 1) or 0,
             groups=problem.network.groups(decay),
             label=f"fitting {options['cell']}",
+            checkpoint=file,
+            carried=problem,
+            explain=problem.explain,
         )
-    return problem.network.arrays() | plan.scaling, done
+    losses = done.losses + problem.log_scale / problem.scored_steps
+    return problem.network.arrays() | plan.scaling, replace(done, losses=losses)
+
+
+def fingerprint(options: dict[str, Any], seqs: Sequences, settings: tuple[Any, ...]) -> str:
+    """A digest of all that a fit depends on: a checkpoint of another fit must not be taken for this one's."""
+    said = repr(
+        (sorted(options.items()), [part.tolist() if isinstance(part, np.ndarray) else part for part in settings])
+    )
+    digest = hashlib.sha256(said.encode())
+    for array in (seqs.values, seqs.lengths, seqs.inputs, seqs.times, seqs.labels):
+        digest.update(
+            b"none"
+            if array is None
+            else np.ascontiguousarray(array).astype("U" if array.dtype.kind in "OU" else array.dtype).tobytes()
+        )
+    return digest.hexdigest()

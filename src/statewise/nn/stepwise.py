@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 _GATES = {"linear": 1, "rnn": 1, "gru": 3, "lstm": 4}
-_TIME_CONSTANTS = (2.0, 200.0)  # of the first and the last unit at the start, in usual gaps
+_TIME_CONSTANTS = (0.5, 100.0)  # of the first and the last unit at the start, in usual gaps
 
 
 class Stepwise(nn.Module):
