@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Public name -> module that defines it ("" for the module itself). Sorted; the public-API test compares this with `__all__`.
 _EXPORTS = {
     "ARIMA": "statewise.models.arima",
+    "Classifier": "statewise.models.classifier",
     "DataError": "statewise._core.errors",
     "HMM": "statewise.models.hmm",
     "InputError": "statewise._core.errors",
@@ -34,6 +35,7 @@ _EXPORTS = {
     "StateSpace": "statewise.models.state_space",
     "StatewiseError": "statewise._core.errors",
     "Structural": "statewise.models.structural",
+    "Tagger": "statewise.models.tagger",
     "UnsupportedError": "statewise._core.errors",
     "VARMA": "statewise.models.varma",
     "compare": "statewise.evaluate.compare",
@@ -49,6 +51,7 @@ __all__ = [
     "ARIMA",
     "HMM",
     "VARMA",
+    "Classifier",
     "DataError",
     "InputError",
     "MissingDependencyError",
@@ -63,6 +66,7 @@ __all__ = [
     "StateSpace",
     "StatewiseError",
     "Structural",
+    "Tagger",
     "UnsupportedError",
     "__version__",
     "compare",
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
     from statewise.conversion.graph import conversions, convert
     from statewise.evaluate.compare import compare
     from statewise.models.arima import ARIMA
+    from statewise.models.classifier import Classifier
     from statewise.models.hmm import HMM
     from statewise.models.hmm_selection import select_states
     from statewise.models.naive import Naive
@@ -97,6 +102,7 @@ if TYPE_CHECKING:
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace
     from statewise.models.structural import Structural
+    from statewise.models.tagger import Tagger
     from statewise.models.varma import VARMA
     from statewise.sequences import datasets
     from statewise.sequences.read import read

@@ -59,7 +59,7 @@ class Features:
 def features(params: Parameters, seqs: Sequences, output: Output | None = None) -> Features:
     """The network's view of sequences; a row depends on earlier values and on inputs up to its own step only."""
     values = _view(params, seqs.values, _output(params, output))
-    inputs = _scaled_inputs(params, seqs.inputs, len(values))
+    inputs = scaled_inputs(params, seqs.inputs, len(values))
     step = np.arange(len(values)) - np.repeat(seqs.offsets[:-1], seqs.lengths)
     past = [_lagged(values, step, lag) for lag in params["lags"].tolist()]
     gaps = usual_gaps(seqs, float(params["time_unit"][0])) if "time_unit" in params else None
@@ -103,7 +103,8 @@ def _elapsed(gaps: np.ndarray) -> np.ndarray:
     return gaps / np.timedelta64(1, "s") if dates else np.asarray(gaps, dtype=np.float64)
 
 
-def _scaled_inputs(params: Parameters, inputs: np.ndarray | None, rows: int) -> np.ndarray:
+def scaled_inputs(params: Parameters, inputs: np.ndarray | None, rows: int) -> np.ndarray:
+    """(rows, u) standardised inputs; u is 0 where there are none."""
     if inputs is None:
         return np.zeros((rows, 0))
     return (inputs - params["input_mean"]) / params["input_scale"]
@@ -117,7 +118,8 @@ def _lagged(values: np.ndarray, step: np.ndarray, lag: int) -> np.ndarray:
     return result
 
 
-def _squash(a: np.ndarray) -> np.ndarray:
+def squash(a: np.ndarray) -> np.ndarray:
+    """3 tanh(a/3)."""
     return _SQUASH * np.tanh(a / _SQUASH)
 
 
@@ -129,7 +131,7 @@ def _filled(values: np.ndarray, dim: int) -> list[np.ndarray]:
 
 def _cell_view(last: np.ndarray, inputs: np.ndarray, dim: int) -> np.ndarray:
     value, seen = _filled(last, dim)
-    return np.concatenate([_squash(value), seen, _squash(inputs)], axis=-1)
+    return np.concatenate([squash(value), seen, squash(inputs)], axis=-1)
 
 
 def _skip_view(past: list[np.ndarray], inputs: np.ndarray, dim: int) -> np.ndarray:
@@ -325,7 +327,7 @@ def simulate(
     state = list(begin)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):
-            u = _scaled_inputs(params, None if inputs is None else inputs[:, t], len(past))
+            u = scaled_inputs(params, None if inputs is None else inputs[:, t], len(past))
             views = [line[:, known + t - lag] for lag in lags]
             h = _cell_view(views[0], u, output.dim)
             for k, layer in enumerate(layers):
@@ -361,14 +363,20 @@ def top_exponent(cell: str, params: Parameters, seqs: Sequences, output: Output 
     for layer, after in enumerate(states(cell, params, x, seqs.lengths, seen.gaps)):
         own = layer_parameters(params, layer)
         fade = decays(CELLS[cell], own, seen.gaps)
-        exponents.append(_layer_exponent(CELLS[cell], own, x, after, seqs, fade))
+        exponents.append(layer_exponent(CELLS[cell], own, x, after, seqs, fade))
         x = CELLS[cell].hidden(after)
     return max(exponents)
 
 
-def _layer_exponent(
-    cell: Cell, layer: Parameters, x: np.ndarray, after: np.ndarray, seqs: Sequences, fade: np.ndarray | None
+def layer_exponent(
+    cell: Cell,
+    layer: Parameters,
+    x: np.ndarray,
+    after: np.ndarray,
+    seqs: Sequences,
+    fade: np.ndarray | None = None,
 ) -> float:
+    """λ₁ of one layer's state, `after` (rows, n), under the inputs x (rows, d); see `top_exponent`."""
     total, steps = 0.0, 0
     begin = np.random.default_rng(0).standard_normal(after.shape[1])
     for start, end in zip(seqs.offsets[:-1].tolist(), seqs.offsets[1:].tolist(), strict=True):

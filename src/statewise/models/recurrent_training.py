@@ -83,8 +83,8 @@ class Plan:
         view = self.output.view(self.seqs.values)
         mean, scale = np.zeros(view.shape[1]), np.ones(view.shape[1])
         if self.output.standardised:
-            mean, scale = _standard(view, self.training)
-        input_mean, input_scale = _standard(inputs, self.training)
+            mean, scale = standard(view, self.training)
+        input_mean, input_scale = standard(inputs, self.training)
         unit = {"time_unit": np.array([_usual_gap(self.seqs, self.training)])} if self.time_aware else {}
         return unit | {
             "value_mean": mean,
@@ -140,7 +140,7 @@ def _varies(values: np.ndarray) -> np.ndarray:
     return low < high
 
 
-def _standard(values: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standard(values: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column over the training rows, or over all rows where it does not vary there."""
     mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
     for k, varies in enumerate(_varies(values[training]).tolist()):

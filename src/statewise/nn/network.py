@@ -26,11 +26,11 @@ _LAYERS: dict[str, Callable[..., nn.Module]] = {
 _MATHS = TorchMaths()
 
 
-def layer(cell: str, input_size: int, hidden: int, layers: int, time_aware: bool = False) -> nn.Module:
+def layer(cell: str, input_size: int, hidden: int, layers: int, time_aware: bool = False, **options: Any) -> nn.Module:
     """A stack of recurrent layers: x (batch, time, d), a state or None -> hidden states (batch, time, H) and the last state."""
     if time_aware:
         return Stepwise(cell, input_size, hidden, layers, time_aware=True)
-    return _LAYERS[cell](input_size, hidden, num_layers=layers)
+    return _LAYERS[cell](input_size, hidden, num_layers=layers, **options)
 
 
 class HeadOutput(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ class Stepwise(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         part = lambda name: getattr(self, f"{name}_l{k}")  # noqa: E731  # shorter than a function here
         given = nn.functional.linear(x, part("weight_ih"), part("bias_ih")).unbind(1)
-        decay = [None] * len(given)
+        decay: Sequence[Tensor | None] = [None] * len(given)
         if self.time_aware:
             if gaps is None:
                 gaps = x.new_ones(x.shape[:2])
