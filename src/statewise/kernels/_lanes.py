@@ -97,7 +97,9 @@ class _BlockModel(models.PrimitiveModel):
 
 
 def _is_matrix(kind: Any) -> bool:
-    return isinstance(kind, types.Array) and kind.ndim == 2 and kind.layout == "C" and isinstance(kind.dtype, types.Float)
+    return (
+        isinstance(kind, types.Array) and kind.ndim == 2 and kind.layout == "C" and isinstance(kind.dtype, types.Float)
+    )
 
 
 @overload(width, strict=False)

@@ -16,8 +16,14 @@ from statewise.kernels._jit import jit
 from statewise.kernels._lanes import clip, power_of_two
 
 _LOG2_E = 1.4426950408889634
-_SHIFT_32, _SHIFT_64 = 12582912.0, 6755399441055744.0  # 1.5 · 2²³ and 1.5 · 2⁵²: adding it leaves the nearest integer in the low bits
-_HIGH_32, _LOW_32 = 0.693359375, -2.12194440054690583e-4  # ln 2 in two parts, the first short enough that k times it is exact
+_SHIFT_32, _SHIFT_64 = (
+    12582912.0,
+    6755399441055744.0,
+)  # 1.5 · 2²³ and 1.5 · 2⁵²: adding it leaves the nearest integer in the low bits
+_HIGH_32, _LOW_32 = (
+    0.693359375,
+    -2.12194440054690583e-4,
+)  # ln 2 in two parts, the first short enough that k times it is exact
 _HIGH_64, _LOW_64 = 0.693147180369123816490, 1.90821492927058770002e-10
 
 

@@ -13,7 +13,9 @@ from statewise.kernels._vector_math import tanh
 
 
 @jit
-def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse, rectified):
+def forward(
+    x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse, rectified
+):
     """Fill `operand`, `kept`, `saved` (R, Hp) with h and `output` (R, H); `state` (B, Hp) is the first state on entry and the last on return."""
     steps, padded, lanes = sizes.shape[0], state.shape[1], width(state)
     for k in range(steps):
@@ -31,7 +33,25 @@ def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, 
 
 
 @jit
-def backward(upstream, kept, place, decay, mask, back, saved, gradient, work, d_gates, d_log_decay, sizes, offsets, first, last, reverse, rectified):
+def backward(
+    upstream,
+    kept,
+    place,
+    decay,
+    mask,
+    back,
+    saved,
+    gradient,
+    work,
+    d_gates,
+    d_log_decay,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
+    rectified,
+):
     """Fill `d_gates` (R, Hp), the gradient of the argument of φ, and `d_log_decay`.
 
     `gradient` (B, Hp) is that of the last state on entry and of the first on return; `work` (B, Hp) is scratch.

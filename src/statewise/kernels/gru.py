@@ -23,7 +23,10 @@ from statewise.kernels._vector_math import sigmoid, tanh
 
 @jit
 def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse):
-    """Fill `operand`, `kept`, `saved` (R, 4 Hp) with n, r, z, q and `output` (R, H); `state` (B, Hp) is the first state on entry and the last on return."""
+    """Fill `operand`, `kept`, `saved` (R, 4 Hp) with n, r, z, q and `output` (R, H).
+
+    `state` (B, Hp) is the first state on entry and the last on return.
+    """
     steps, padded, lanes, inputs = sizes.shape[0], state.shape[1], width(state), x.shape[1]
     wide = operand.shape[1]
     for k in range(steps):
@@ -46,7 +49,24 @@ def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, 
 
 
 @jit
-def backward(upstream, kept, place, decay, mask, back, saved, gradient, work, d_gates, d_log_decay, sizes, offsets, first, last, reverse):
+def backward(
+    upstream,
+    kept,
+    place,
+    decay,
+    mask,
+    back,
+    saved,
+    gradient,
+    work,
+    d_gates,
+    d_log_decay,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
+):
     """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of n, r, z and of q, and `d_log_decay`.
 
     `gradient` (B, Hp) is that of the last state on entry and of the first on return; `work` (B, Hp) is scratch.

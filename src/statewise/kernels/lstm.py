@@ -19,9 +19,13 @@ from statewise.kernels._vector_math import sigmoid, tanh
 
 
 @jit
-def forward(x, operand, kept, place, decay, mask, weight, saved, state, cell, output, sizes, offsets, first, last, reverse):
-    """Fill `operand`, `kept`, `saved` (R, 6 Hp) with i, f, g, o, c[t−1], tanh c[t], and `output` (R, H); `state` and `cell` (B, Hp) are the first h and c
-    on entry and the last on return."""
+def forward(
+    x, operand, kept, place, decay, mask, weight, saved, state, cell, output, sizes, offsets, first, last, reverse
+):
+    """Fill `operand`, `kept`, `saved` (R, 6 Hp) with i, f, g, o, c[t−1], tanh c[t], and `output` (R, H).
+
+    `state` and `cell` (B, Hp) are the first h and c on entry and the last on return.
+    """
     steps, padded, lanes = sizes.shape[0], state.shape[1], width(state)
     for k in range(steps):
         t = step_at(k, steps, reverse)
@@ -49,7 +53,25 @@ def forward(x, operand, kept, place, decay, mask, weight, saved, state, cell, ou
 
 
 @jit
-def backward(upstream, kept, place, decay, mask, back, saved, gradient, d_cell, work, d_gates, d_log_decay, sizes, offsets, first, last, reverse):
+def backward(
+    upstream,
+    kept,
+    place,
+    decay,
+    mask,
+    back,
+    saved,
+    gradient,
+    d_cell,
+    work,
+    d_gates,
+    d_log_decay,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
+):
     """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of i, f, g, o, and `d_log_decay`.
 
     `gradient` and `d_cell` (B, Hp) are those of the last h and c on entry and of the first on return; `work` (B, Hp) is scratch.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ class Rows:
         """(T,) the first row of each step."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
 
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def full(steps: int, batch: int, reverse: bool = False) -> Rows:
+        """Sequences that are all of the same length."""
+        return Rows(np.full(steps, batch), reverse)
+
     def shards(self, count: int) -> list[tuple[int, int]]:
         """At most `count` ranges of sequences with about the same number of rows."""
         batch = int(self.sizes[0])
@@ -44,10 +51,12 @@ class Rows:
         if self.sizes[-1] == batch:
             bounds = np.arange(count + 1) * batch // count
         else:
-            rows = np.cumsum(np.bincount(self.sizes, minlength=batch + 1)[::-1])[::-1][1:].cumsum()  # by the end of each sequence
+            rows = np.cumsum(np.bincount(self.sizes, minlength=batch + 1)[::-1])[::-1][
+                1:
+            ].cumsum()  # by the end of each sequence
             inner = np.searchsorted(rows, rows[-1] * np.arange(1, count) / count) + 1
             bounds = np.concatenate([[0], inner, [batch]])
-        return [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+        return [(int(a), int(b)) for a, b in pairwise(bounds) if b > a]
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,9 @@ class _Run:
         self.cell = None if c is None else self._padded(c.detach().numpy())
         self.decay = None if log_decay is None else self._padded(np.exp(log_decay.detach().numpy()))
         self.mask = None if mask is None else self._padded(mask.detach().numpy())
-        self.weight, self.back = self._weights(*(None if w is None else w.detach().numpy() for w in (w_ih, w_hh, b_ih, b_hh)))
+        self.weight, self.back = self._weights(
+            *(None if w is None else w.detach().numpy() for w in (w_ih, w_hh, b_ih, b_hh))
+        )
         width = self.inputs + 1 + self.padded
         self.operand = np.empty((self.count, width), self.dtype)
         self.kept, self.place = (self.operand, self.inputs + 1) if mask is None else (self._empty(1), 0)
@@ -191,7 +202,17 @@ class _Run:
 
     def forward(self) -> tuple[Tensor, ...]:
         output = np.empty((self.count, self.units), self.dtype)
-        start = (self.x, self.operand, self.kept, self.place, self.decay, self.mask, self.weight, self.saved, self.state)
+        start = (
+            self.x,
+            self.operand,
+            self.kept,
+            self.place,
+            self.decay,
+            self.mask,
+            self.weight,
+            self.saved,
+            self.state,
+        )
         walk = (output, self.rows.sizes, self.rows.offsets)
         reverse = self.rows.reverse
         if self.kind == "gru":
@@ -222,7 +243,9 @@ class _Run:
             rectified = self.kind == "relu"
             self._share(lambda first, last: elman.backward(*start, *walk, first, last, reverse, rectified))
         d_gates = torch.from_numpy(d_gates)
-        own = [None if a is None else torch.from_numpy(a[:, : self.units].copy()) for a in (gradient, d_cell, d_log_decay)]
+        own = [
+            None if a is None else torch.from_numpy(a[:, : self.units].copy()) for a in (gradient, d_cell, d_log_decay)
+        ]
         d_x = self._input_gradient(d_gates) if wanted[0] else None
         return d_x, *own, *(self._weight_gradients(d_gates) if any(wanted[4:]) else (None,) * 4)
 
@@ -233,5 +256,12 @@ class _Run:
     def _weight_gradients(self, d_gates: Tensor) -> tuple[Tensor, ...]:
         d, size = self.inputs, self.units
         both = (d_gates.T @ torch.from_numpy(self.operand)).reshape(self.shape.blocks, self.padded, -1)[:, :size]
-        into, onto = (both[list(order)].reshape(-1, both.shape[2]) for order in (self.shape.from_input, self.shape.from_state))
-        return into[:, :d].contiguous(), onto[:, d + 1 : d + 1 + size].contiguous(), into[:, d].contiguous(), onto[:, d].contiguous()
+        into, onto = (
+            both[list(order)].reshape(-1, both.shape[2]) for order in (self.shape.from_input, self.shape.from_state)
+        )
+        return (
+            into[:, :d].contiguous(),
+            onto[:, d + 1 : d + 1 + size].contiguous(),
+            into[:, d].contiguous(),
+            onto[:, d].contiguous(),
+        )
