@@ -41,6 +41,7 @@ _EXPORTS = {
     "convert": "statewise.conversion.graph",
     "datasets": "",
     "load": "statewise.models.save",
+    "nn": "",
     "read": "statewise.sequences.read",
     "select_states": "statewise.models.hmm_selection",
 }
@@ -70,11 +71,13 @@ __all__ = [
     "convert",
     "datasets",
     "load",
+    "nn",
     "read",
     "select_states",
 ]
 
 if TYPE_CHECKING:
+    from statewise import nn
     from statewise._core.errors import (
         DataError,
         InputError,
@@ -108,6 +111,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
     if name == "datasets":
         value: Any = importlib.import_module("statewise.sequences.datasets")
+    elif name == "nn":
+        value = importlib.import_module("statewise.nn")
     else:
         value = getattr(importlib.import_module(_EXPORTS[name]), name)
     globals()[name] = value

@@ -42,18 +42,6 @@ def gradient(
     return da, db, dstart
 
 
-def min_gru_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """h = (1 − z) h + z n with z = σ(W_z x + b_z), n = W_n x + b_n: Feng et al. (2024), §3.1."""
-    size = len(state)
-    weight, bias = params["weight_ih_l0"], params.get("bias_ih_l0", np.zeros(2 * size))
-    total = [sum(weight[k, j] * x[j] for j in range(len(x))) + bias[k] for k in range(2 * size)]
-    new = np.empty(size)
-    for k in range(size):
-        z = 1.0 / (1.0 + math.exp(-total[k]))
-        new[k] = (1 - z) * state[k] + z * total[size + k]
-    return new
-
-
 def lru(params: dict, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs (T, H) and last state (N,) of one linear recurrent unit on x (T, d): Orvieto et al. (2023), appendix A."""
     outputs = []

@@ -135,8 +135,10 @@ def _steps(module: nn.Module) -> Iterator[_Step]:
             match = _WEIGHT.fullmatch(key)
             if not match or not isinstance(hidden, int) or weight.shape[0] not in [hidden * gates for gates in _KINDS]:
                 continue
-            rest = [own.get(f"{which}{match['ending']}") for which in ("weight_hh", "bias_ih", "bias_hh")]
-            yield _Step(weight, *rest, weight.shape[0] // hidden, hidden)
+            other, input_bias, other_bias = (
+                own.get(which + match["ending"]) for which in ("weight_hh", "bias_ih", "bias_hh")
+            )
+            yield _Step(weight, other, input_bias, other_bias, weight.shape[0] // hidden, hidden)
 
 
 def _orthogonal(step: _Step, rng: np.random.Generator) -> None:

@@ -132,8 +132,8 @@ def _gradient(
         follows = follows.narrow(axis, 1, steps - 1)
         follows = torch.cat([follows, torch.zeros_like(h.detach().narrow(axis, 0, 1))], dim=axis)
     if lengths is not None:
-        g = _masked(g, lengths, batch_first)
-        follows = _masked(follows, lengths - 1, batch_first) if a.ndim == 3 else follows
+        g = zeros_beyond(g, lengths, batch_first)
+        follows = zeros_beyond(follows, lengths - 1, batch_first) if a.ndim == 3 else follows
     flipped = follows.flip(axis) if a.ndim == 3 else follows
     d = linear_scan(flipped, g.flip(axis), batch_first=batch_first).flip(axis)
     before = torch.cat([initial.unsqueeze(axis), h.narrow(axis, 0, steps - 1)], dim=axis)
@@ -141,12 +141,12 @@ def _gradient(
     first = a.conj() if a.ndim == 1 else a.conj().select(axis, 0)
     dinitial = first * d.select(axis, 0)
     if lengths is not None:  # what was not read may be NaN
-        da = _masked(da, lengths, batch_first)
+        da = zeros_beyond(da, lengths, batch_first)
         dinitial = torch.where((lengths > 0)[:, None], dinitial, torch.zeros_like(dinitial))
     return da.sum((0, 1)) if a.ndim == 1 else da, d, dinitial
 
 
-def _masked(tensor: Tensor, lengths: Tensor, batch_first: bool) -> Tensor:
+def zeros_beyond(tensor: Tensor, lengths: Tensor, batch_first: bool) -> Tensor:
     """0 from each sequence's length on."""
     steps = torch.arange(tensor.shape[1 if batch_first else 0], device=tensor.device)
     seen = steps[None, :] < lengths[:, None] if batch_first else steps[:, None] < lengths[None, :]
@@ -156,8 +156,8 @@ def _masked(tensor: Tensor, lengths: Tensor, batch_first: bool) -> Tensor:
 def _parallel(a: Tensor, b: Tensor, initial: Tensor, lengths: Tensor | None, batch_first: bool) -> Tensor:
     """The parallel scan, by the contract of `linear_scan`."""
     if lengths is not None:
-        a = _masked(a, lengths, batch_first) if a.ndim == 3 else a
-        b = _masked(b, lengths, batch_first)
+        a = zeros_beyond(a, lengths, batch_first) if a.ndim == 3 else a
+        b = zeros_beyond(b, lengths, batch_first)
     a = a.expand(1, 1, -1) if a.ndim == 1 else a
     if batch_first:
         a, b = a.transpose(0, 1), b.transpose(0, 1)
@@ -167,7 +167,7 @@ def _parallel(a: Tensor, b: Tensor, initial: Tensor, lengths: Tensor | None, bat
     h = _combine(a, b)
     if batch_first:
         h = h.transpose(0, 1)
-    return (h if lengths is None else _masked(h, lengths, batch_first)).contiguous()
+    return (h if lengths is None else zeros_beyond(h, lengths, batch_first)).contiguous()
 
 
 def _combine(a: Tensor, b: Tensor) -> Tensor:
