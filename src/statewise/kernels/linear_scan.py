@@ -20,6 +20,8 @@ import numpy as np
 from statewise.kernels import _chunks, _threads
 from statewise.kernels._jit import jit
 
+_NUMBERS_PER_OPERATION = 4.0  # that count as one of the operations of which `_chunks` asks a million
+
 
 @jit(fast=True)
 def forward(a, b, start, lengths, h, o0, o1, m0, m1):
@@ -137,7 +139,7 @@ def scan(
         ends,
         h.reshape(view),
     )
-    _share(lambda *box: kernel(*given, *box), view, 2)
+    _share(lambda *box: kernel(*given, *box), view)
 
 
 def scan_gradient(
@@ -161,7 +163,7 @@ def scan_gradient(
     kernel = backward_constant if constant else backward
     given = (a if constant else a.reshape(view), start.reshape(small), ends, h.reshape(view), g.reshape(view))
     out = (da.reshape(small if constant else view), db.reshape(view), dstart.reshape(small))
-    _share(lambda *box: kernel(*given, *out, *box), view, 4)
+    _share(lambda *box: kernel(*given, *out, *box), view)
 
 
 View = tuple[int, int, int, int]
@@ -184,8 +186,11 @@ def _layout(b: np.ndarray, constant: bool, lengths: np.ndarray | None, batch_fir
     return view, np.full(shape, steps, dtype=np.int64) if lengths is None else lengths.reshape(shape)
 
 
-def _share(work: Callable[[int, int, int, int], None], view: View, operations: int) -> None:
-    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, side by side where that pays."""
+def _share(work: Callable[[int, int, int, int], None], view: View) -> None:
+    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, side by side where that pays.
+
+    One core draws most of the memory's bandwidth, so a second one pays for large arrays only.
+    """
     outer, steps, middle, inner = view
     by_outer = outer > 1
     size = outer if by_outer else middle
@@ -197,4 +202,4 @@ def _share(work: Callable[[int, int, int, int], None], view: View, operations: i
         else:
             work(0, outer, first, last)
 
-    _chunks.share(part, bounds, float(operations * outer * steps * middle * inner))
+    _chunks.share(part, bounds, outer * steps * middle * inner / _NUMBERS_PER_OPERATION)
