@@ -46,6 +46,8 @@ _EXPORTS = {
     "select_states": "statewise.models.hmm_selection",
 }
 
+_MODULES = {"datasets": "statewise.sequences.datasets", "nn": "statewise.nn"}
+
 __all__ = [
     "ARIMA",
     "HMM",
@@ -109,10 +111,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
-    if name == "datasets":
-        value: Any = importlib.import_module("statewise.sequences.datasets")
-    elif name == "nn":
-        value = importlib.import_module("statewise.nn")
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
     else:
         value = getattr(importlib.import_module(_EXPORTS[name]), name)
     globals()[name] = value

@@ -166,3 +166,14 @@ def test_a_zero_matrix_has_no_radius_to_scale():
     nn.init.zeros_(module.weight_hh_l0)
     with pytest.raises(sw.InputError, match="spectral radius 0"):
         initialise(module, "spectral")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_our_layers_are_initialised_as_torchs(kind):
+    """The same seed sets the same numbers in statewise.nn's layer."""
+    ours, torchs = getattr(sw.nn, kind.upper())(3, H), layer(kind)
+    ours.load_state_dict(torchs.state_dict())
+    for module in (ours, torchs):
+        initialise(module, "orthogonal" if kind == "rnn" else "chrono", horizon=30, seed=6)
+    for name, p in torchs.named_parameters():
+        assert torch.equal(dict(ours.named_parameters())[name], p)

@@ -1,24 +1,31 @@
-"""Layer 3: torch modules. Names are imported on first use, so `import statewise` does not load torch."""
+"""Layer 3: torch modules. Nothing here is imported until a network is trained, so `import statewise` does not load torch.
+
+>>> import statewise as sw
+>>> layer = sw.nn.GRU(8, 32, batch_first=True)          # torch.nn.GRU's arguments, parameters and results
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Public name -> module that defines it. Sorted.
-_EXPORTS = {
-    "LRU": "statewise.nn.diagonal",
-    "MinGRU": "statewise.nn.diagonal",
-    "initialise": "statewise.nn.initialise",
-    "linear_scan": "statewise.ops.linear_scan",
-}
-
-__all__ = ["LRU", "MinGRU", "initialise", "linear_scan"]
-
 if TYPE_CHECKING:
     from statewise.nn.diagonal import LRU, MinGRU
     from statewise.nn.initialise import initialise
+    from statewise.nn.recurrent import GRU, LSTM, RNN, accelerate
     from statewise.ops.linear_scan import linear_scan
+
+_EXPORTS = {
+    "GRU": "statewise.nn.recurrent",
+    "LRU": "statewise.nn.diagonal",
+    "LSTM": "statewise.nn.recurrent",
+    "MinGRU": "statewise.nn.diagonal",
+    "RNN": "statewise.nn.recurrent",
+    "accelerate": "statewise.nn.recurrent",
+    "initialise": "statewise.nn.initialise",
+    "linear_scan": "statewise.ops.linear_scan",
+}
+__all__ = ["GRU", "LRU", "LSTM", "RNN", "MinGRU", "accelerate", "initialise", "linear_scan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,7 +34,3 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_EXPORTS[name]), name)
     globals()[name] = value
     return value
-
-
-def __dir__() -> list[str]:
-    return __all__
