@@ -10,15 +10,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from statewise.nn.diagonal import LRU, MinGRU
+    from statewise.nn.initialise import initialise
     from statewise.nn.recurrent import GRU, LSTM, RNN, accelerate
+    from statewise.ops.linear_scan import linear_scan
 
 _EXPORTS = {
     "GRU": "statewise.nn.recurrent",
+    "LRU": "statewise.nn.diagonal",
     "LSTM": "statewise.nn.recurrent",
+    "MinGRU": "statewise.nn.diagonal",
     "RNN": "statewise.nn.recurrent",
     "accelerate": "statewise.nn.recurrent",
+    "initialise": "statewise.nn.initialise",
+    "linear_scan": "statewise.ops.linear_scan",
 }
-__all__ = ["GRU", "LSTM", "RNN", "accelerate"]
+__all__ = ["GRU", "LRU", "LSTM", "RNN", "MinGRU", "accelerate", "initialise", "linear_scan"]
 
 
 def __getattr__(name: str) -> Any:
