@@ -15,7 +15,7 @@ from statewise.inference import labelling as inference
 from statewise.models.labeller import known_labels
 from statewise.nn.labeller import Labeller
 
-CELLS = ["gru", "rnn", "lstm"]
+CELLS = ["gru", "rnn", "lstm", "diagonal"]
 QUICK = {"epochs": 3, "lr": 0.02}
 
 

@@ -164,7 +164,7 @@ def test_a_set_params_round_trip_and_names():
 # --- irregular times, the linear cell ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["linear", "rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", ["linear", "diagonal", "rnn", "gru", "lstm"])
 @pytest.mark.parametrize("time_aware", [False, True])
 def test_a_step_by_step_layer_is_the_cell(cell, time_aware):
     """Oracle: `cells`, which is tested on its own, with the state multiplied by exp(−gap / τ) before each step."""
@@ -248,7 +248,13 @@ def test_the_unit_of_time_does_not_matter(kind):
     assert model.sample(5, seed=0).rows == 5
 
 
-def test_the_linear_cell_is_fitted():
-    model = sw.Recurrent("linear", hidden=4).fit(series("gaussian"), epochs=3)
-    assert model.name == "LINEAR(hidden=4)"
-    assert np.isfinite(model.fit_result.log_prob)
+@pytest.mark.parametrize("cell", ["linear", "diagonal"])
+def test_the_linear_and_the_diagonal_cell_are_fitted(cell, tmp_path):
+    """The validation score of float32 training is the log density that float64 NumPy gives, over a validation window from the first step."""
+    y = series("gaussian", lengths=(50,), missing=0.0)
+    model = sw.Recurrent(cell, hidden=4, layers=2).fit(y, epochs=6, lr=0.02)
+    assert model.name == f"{cell.upper()}(hidden=4, layers=2)"
+    steps = model.log_prob(y, per_step=True)
+    assert model.fit_result.details["best_score"] == pytest.approx(steps[42:].mean(), abs=1e-4)
+    model.save(tmp_path / "model")
+    assert np.array_equal(sw.load(tmp_path / "model").log_prob(y), model.log_prob(y))

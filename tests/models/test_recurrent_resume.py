@@ -112,15 +112,15 @@ def test_chunks_with_a_carried_state_are_the_whole_sequence(cell):
 
 
 def test_a_carried_state_reaches_beyond_the_window():
-    """A flag at step 0 decides the value at steps 1 … 40; windows of four steps without the state's past cannot know it by then."""
+    """A flag at step 0 decides the value at steps 1 … 23; windows of four steps without the state's past cannot know it by then."""
     rng = np.random.default_rng(0)
-    flags = rng.integers(0, 2, size=160) * 2.0 - 1
-    u = np.zeros((160, 40, 1))
+    flags = rng.integers(0, 2, size=60) * 2.0 - 1
+    u = np.zeros((60, 24, 1))
     u[:, 0, 0] = flags
-    y = np.where(np.arange(40) % 4 == 3, flags[:, None], 0.0) + 0.1 * rng.normal(size=(160, 40))
-    seqs = sw.Sequences(y.reshape(-1, 1), np.full(160, 40), inputs=u.reshape(-1, 1))
+    y = np.where(np.arange(24) % 4 == 3, flags[:, None], 0.0) + 0.1 * rng.normal(size=(60, 24))
+    seqs = sw.Sequences(y.reshape(-1, 1), np.full(60, 24), inputs=u.reshape(-1, 1))
     model = sw.Recurrent("gru", hidden=8).fit(seqs, epochs=40, lr=0.02, window=4, carry=True, validation=0.1)
-    late = model.log_prob(seqs, per_step=True).reshape(160, 40)[:, 20:].mean()
+    late = model.log_prob(seqs, per_step=True).reshape(60, 24)[:, 12:].mean()
     assert late > -0.5 * np.log(2 * np.pi * np.e * 0.5) + 0.4, "well above the law without the flag"
 
 

@@ -49,7 +49,7 @@ def backwards(lengths: np.ndarray) -> np.ndarray:
 def _directions(params: Parameters, layer: int) -> list[dict[str, np.ndarray]]:
     """The parameters of a layer forwards and, where it has one, backwards."""
     behind = {name.removesuffix(BACKWARD): a for name, a in params.items() if name.endswith(BACKWARD)}
-    return [layer_parameters(part, layer) for part in (params, behind) if f"weight_hh_l{layer}" in part]
+    return [layer_parameters(part, layer) for part in (params, behind) if f"weight_ih_l{layer}" in part]
 
 
 def layer_states(
@@ -57,7 +57,7 @@ def layer_states(
 ) -> list[list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]]:
     """For each layer and direction its parameters, its inputs and its states (rows, n), both in the order in which it runs."""
     found, x, turned = [], _embedded(params, x), backwards(lengths)
-    for layer in range(sum(f"weight_hh_l{k}" in params for k in range(len(params)))):
+    for layer in range(sum(f"weight_ih_l{k}" in params for k in range(len(params)))):
         runs, hidden = [], []
         for own, order in zip(_directions(params, layer), (np.arange(len(x)), turned), strict=False):
             states = scan(CELLS[cell], own, x[order], lengths)

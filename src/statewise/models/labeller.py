@@ -48,7 +48,7 @@ class Labeller(Model, Trainable):
     """A network that reads sequences and gives labels their probabilities."""
 
     options: ClassVar = {
-        "cell": checks.Choice(("gru", "rnn", "lstm")),
+        "cell": checks.Choice(("gru", "rnn", "lstm", "diagonal")),
         "hidden": checks.Integer(1, 4096),
         "layers": checks.Integer(1, 16),
         "bidirectional": checks.Flag(),
@@ -80,7 +80,7 @@ class Labeller(Model, Trainable):
         return sum(a.size for name, a in self.parameters.items() if name not in (*_SCALINGS, "memory_rate"))
 
     def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
-        last = f"weight_hh_l{self._options['layers'] - 1}"
+        last = f"weight_ih_l{self._options['layers'] - 1}"
         needed = {last, "label_weight", "label_bias", "memory_rate", *_SCALINGS}
         if not needed <= set(parameters) or schema is None or "classes" not in schema:
             missing = ", ".join(sorted(needed - set(parameters))) or "classes"

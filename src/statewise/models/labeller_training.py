@@ -29,7 +29,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `fit`, judged."""
     from statewise.models.labeller import path_of
 
-    rules = {
+    rules: dict[str, checks.Option] = {
         "epochs": checks.Integer(1),
         "lr": checks.Real(0.0, 10.0, open_low=True),
         "batch": checks.Optional(checks.Integer(1)),
@@ -125,9 +125,11 @@ class _Problem:
         symbols = 0 if plan.symbols is None else plan.symbols * plan.seqs.dim
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
-            names = ("cell", "hidden", "layers", "bidirectional")
             self.network = Labeller(
-                *(options[name] for name in names),
+                options["cell"],
+                options["hidden"],
+                options["layers"],
+                options["bidirectional"],
                 x.shape[1],
                 plan.labels,
                 options["embedding"],

@@ -12,6 +12,7 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError, ModelFileError
 from statewise._core.seed import generator
+from statewise.cells import CELLS
 from statewise.inference import recurrent as inference
 from statewise.models.base import Density, Trainable
 from statewise.nn.head import NAMES, READERS, is_trained
@@ -42,7 +43,7 @@ class Recurrent(Density, Trainable):
 
     Args:
         cell: 'gru' (Cho et al. 2014), 'lstm' (Hochreiter & Schmidhuber 1997) or 'rnn' (Elman 1990), in torch's form; 'linear', an 'rnn'
-            without its tanh.
+            without its tanh; 'diagonal', the minimal GRU (Feng et al. 2024), whose units do not see each other's past.
         hidden: units of a layer, from 1.
         layers: layers stacked, from 1.
         output: the law of a row given the past, one file each in `statewise.nn.outputs`: 'gaussian'; 'student-t' for numbers with outliers;
@@ -73,7 +74,7 @@ class Recurrent(Density, Trainable):
 
     kind = "recurrent"
     options = {
-        "cell": checks.Choice(("gru", "rnn", "lstm", "linear")),
+        "cell": checks.Choice(("gru", "rnn", "lstm", "linear", "diagonal")),
         "hidden": checks.Integer(1, 4096),
         "layers": checks.Integer(1, 16),
         "output": checks.Choice(tuple(name for name in OUTPUTS if name != "gaussian-full")),
@@ -230,14 +231,16 @@ class Recurrent(Density, Trainable):
         return sum(array.size for name, array in self.parameters.items() if is_trained(name))
 
     def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
-        last = f"weight_hh_l{self._options['layers'] - 1}"
+        cell, hidden = self._options["cell"], self._options["hidden"]
+        last = f"weight_ih_l{self._options['layers'] - 1}"
         needed = {last, *NAMES, "value_mean", "value_scale", "input_mean", "input_scale", "lags", "memory_rate"}
+        if self._options["time_aware"]:
+            needed.add("time_unit")
         if not needed <= set(parameters):
             raise ModelFileError(f"the parameters {', '.join(sorted(needed - set(parameters)))} are not there")
-        if parameters[last].shape[1] != self._options["hidden"]:
-            raise ModelFileError(
-                f"{last} has {parameters[last].shape[1]} units but hidden is {self._options['hidden']}"
-            )
+        units = len(parameters[last]) // CELLS[cell].gates
+        if units != hidden:
+            raise ModelFileError(f"{last} is for {units} units but hidden is {hidden}")
         super()._restore(parameters, schema)
 
     # --- verbs --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Tagger(Labeller):
         P(label[t] = k) = softmax(W h[t] + b)[k]
 
     Args:
-        cell: 'gru', 'lstm' or 'rnn', in torch's form.
+        cell: 'gru', 'lstm' or 'rnn', in torch's form; 'diagonal', the minimal GRU.
         hidden: units of a layer and direction, from 1.
         layers: layers stacked, from 1.
         bidirectional: whether a label may depend on later steps too (Schuster & Paliwal 1997).

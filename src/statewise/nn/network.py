@@ -11,17 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from statewise.nn.diagonal import MinGRU
 from statewise.nn.head import FLOOR, READERS
 from statewise.nn.outputs import OUTPUTS, Law, TorchMaths
 from statewise.nn.outputs.base import SWING
+from statewise.nn.recurrent import GRU, LSTM, RNN
 from statewise.nn.stepwise import Stepwise
 
 # cell -> the layer that trains it, made as torch.nn makes its own
 _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "linear": partial(Stepwise, "linear"),
-    "rnn": partial(nn.RNN, batch_first=True),
-    "gru": partial(nn.GRU, batch_first=True),
-    "lstm": partial(nn.LSTM, batch_first=True),
+    "diagonal": partial(MinGRU, batch_first=True),
+    "rnn": partial(RNN, batch_first=True),
+    "gru": partial(GRU, batch_first=True),
+    "lstm": partial(LSTM, batch_first=True),
 }
 _MATHS = TorchMaths()
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_GATES = {"linear": 1, "rnn": 1, "gru": 3, "lstm": 4}
+_GATES = {"linear": 1, "diagonal": 2, "rnn": 1, "gru": 3, "lstm": 4}
 _TIME_CONSTANTS = (0.5, 100.0)  # of the first and the last unit at the start, in usual gaps
 
 
@@ -20,7 +20,7 @@ class Stepwise(nn.Module):
     exp(−(t[k] − t[k−1]) / τ), with a time constant τ for each unit, ``log_time_constant_l0`` (H,) = log τ. An LSTM's h and c share it.
 
     Args:
-        cell: 'linear', 'rnn' (tanh), 'gru' or 'lstm', with the equations of `cells`.
+        cell: 'linear', 'diagonal', 'rnn' (tanh), 'gru' or 'lstm', with the equations of `cells`.
         input_size, hidden_size, num_layers: d, H and L.
         time_aware: whether the state decays with the gaps.
 
@@ -41,6 +41,8 @@ class Stepwise(nn.Module):
                 f"bias_ih_l{k}": (rows,),
                 f"bias_hh_l{k}": (rows,),
             }
+            if cell == "diagonal":
+                shapes = {name: shape for name, shape in shapes.items() if "_hh_" not in name}
             for name, shape in shapes.items():
                 self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
             if time_aware:
@@ -69,11 +71,13 @@ class Stepwise(nn.Module):
             if gaps is None:
                 gaps = x.new_ones(x.shape[:2])
             decay = torch.exp(-gaps[..., None] * torch.exp(-part("log_time_constant"))).unbind(1)
-        (h, c), weight, bias, outputs = state, part("weight_hh"), part("bias_hh"), []
+        (h, c), outputs = state, []
+        weight, bias = (None, None) if self.cell == "diagonal" else (part("weight_hh"), part("bias_hh"))
         for now, fade in zip(given, decay, strict=True):
             if fade is not None:
                 h, c = h * fade, c * fade
-            h, c = self._step(now, nn.functional.linear(h, weight, bias), h, c)
+            kept = now if weight is None else nn.functional.linear(h, weight, bias)
+            h, c = self._step(now, kept, h, c)
             outputs.append(h)
         return torch.stack(outputs, dim=1), (h, c)
 
@@ -83,6 +87,9 @@ class Stepwise(nn.Module):
         if self.cell == "rnn":
             return torch.tanh(given + kept), c
         size = self.hidden_size
+        if self.cell == "diagonal":
+            z, n = given.split(size, dim=1)
+            return torch.lerp(h, n, torch.sigmoid(z)), c
         if self.cell == "gru":
             r, z = torch.sigmoid(given[:, : 2 * size] + kept[:, : 2 * size]).split(size, dim=1)
             n = torch.tanh(given[:, 2 * size :] + r * kept[:, 2 * size :])
