@@ -42,6 +42,7 @@ _EXPORTS = {
     "conversions": "statewise.conversion.graph",
     "convert": "statewise.conversion.graph",
     "datasets": "",
+    "export_onnx": "statewise.models.onnx",
     "load": "statewise.models.save",
     "nn": "",
     "read": "statewise.sequences.read",
@@ -76,6 +77,7 @@ __all__ = [
     "conversions",
     "convert",
     "datasets",
+    "export_onnx",
     "load",
     "nn",
     "read",
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from statewise.models.hmm import HMM
     from statewise.models.hmm_selection import select_states
     from statewise.models.naive import Naive
+    from statewise.models.onnx import export_onnx
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace
