@@ -19,6 +19,10 @@ B = TypeVar("B")
 State = dict[str, torch.Tensor]
 
 
+# One call for all parameters: for small networks most of an update is calls. On the CPU from torch 2.4 on.
+_FUSED = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to train.
@@ -147,7 +151,7 @@ class Run:
         self.module, self.objective, self.score, self.settings = module, objective, score, settings
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         given = list(module.parameters()) if groups is None else groups
-        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr, eps=settings.epsilon)
+        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr, eps=settings.epsilon, fused=_FUSED)
         self.stopping: EarlyStopping[State] = EarlyStopping(settings.patience, settings.min_improvement)
         self.trace: list[float] = []
         self.losses: list[float] = []

@@ -165,6 +165,7 @@ class _Problem(Carried):
 
     def __init__(self, options: dict[str, Any], plan: Plan, seed: int) -> None:
         self.plan = plan
+        self.kept: dict[tuple[bool, int], tuple[Any, ...]] = {}
         self.state: Any = None
         self.before: Any = None  # the state that the last chunk began with, to look into what went wrong in it
         seen = features(plan.scaling, plan.seqs, plan.output)
@@ -184,9 +185,21 @@ class _Problem(Carried):
 
     def outputs(self, windows: Windows, which: np.ndarray) -> tuple[HeadOutput, torch.Tensor, torch.Tensor]:
         """What the network says along some windows, what was there, and 1 where it was observed and is scored, else 0."""
+        x, skip, gaps, y, weight = self.gathered(windows, which)
+        return self.network(x, skip, gaps), y, weight
+
+    def gathered(self, windows: Windows, which: np.ndarray) -> tuple[Any, ...]:
+        """The tensors of some windows; kept where the same ones come again and again."""
+        steady = windows is self.validation or len(which) == len(windows)
+        key = (windows is self.validation, int(which[0]))
+        if steady and key in self.kept:
+            return self.kept[key]
         rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
         gaps = None if self.gaps is None else self.gaps[rows]
-        return self.network(self.x[rows], self.skip[rows], gaps), self.y[rows], self.weight[rows] * scored[..., None]
+        found = self.x[rows], self.skip[rows], gaps, self.y[rows], self.weight[rows] * scored[..., None]
+        if steady:
+            self.kept[key] = found
+        return found
 
     def chunk(self, chunk: Chunk) -> tuple[HeadOutput, torch.Tensor, torch.Tensor]:
         """As `outputs`, from the state that the chunk before left, and leaving its own."""
