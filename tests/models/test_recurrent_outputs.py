@@ -258,3 +258,37 @@ def test_the_linear_and_the_diagonal_cell_are_fitted(cell, tmp_path):
     assert model.fit_result.details["best_score"] == pytest.approx(steps[42:].mean(), abs=1e-4)
     model.save(tmp_path / "model")
     assert np.array_equal(sw.load(tmp_path / "model").log_prob(y), model.log_prob(y))
+
+
+# --- streams --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["gaussian", "mixture", "categorical"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "diagonal"])
+def test_a_stream_is_the_whole_sequence(cell, output):
+    """Oracle: `log_prob` a step at a time and `forecast`, with missing entries, inputs, a season's lags, and a break half-way."""
+    seqs = series(output, lengths=(50,)).replace(inputs=np.random.default_rng(7).normal(size=(50, 1)), season=4)
+    model = sw.Recurrent(cell, hidden=3, layers=2, output=output).fit(seqs, epochs=2)
+    stream, densities = model.stream(), []
+    for t, (y, u) in enumerate(zip(seqs.values, seqs.inputs, strict=True)):
+        densities.append(stream.update(y, u))
+        if t == 20:
+            stream = model.stream(stream.to_bytes())
+    np.testing.assert_allclose(densities, model.log_prob(seqs, per_step=True), rtol=1e-9, atol=1e-12)
+    assert (stream.step, stream.log_prob) == (50, pytest.approx(model.log_prob(seqs)[0], rel=1e-10))
+    future = np.ones((3, 1))
+    want = model.forecast(seqs, steps=3, inputs=future)
+    np.testing.assert_allclose(stream.forecast(3, inputs=future).mean, want.mean, rtol=1e-9)
+
+
+def test_a_stream_of_irregular_times():
+    seqs = irregular(60)
+    model = sw.Recurrent(hidden=3, time_aware=True).fit(seqs, epochs=2)
+    stream = model.stream()
+    gaps = np.diff(seqs.times, prepend=seqs.times[0])
+    found = [stream.update(y, elapsed=gap) for y, gap in zip(seqs.values[:, 0], gaps, strict=True)]
+    np.testing.assert_allclose(found, model.log_prob(seqs, per_step=True), rtol=1e-9)
+    with pytest.raises(InputError, match="`elapsed`"):
+        stream.update(0.0, elapsed=-1.0)
+    with pytest.raises(InputError, match="another model"):
+        sw.Recurrent(hidden=4).fit(seqs, epochs=1).stream(stream.to_bytes())

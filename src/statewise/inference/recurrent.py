@@ -40,6 +40,7 @@ Parameters = Mapping[str, np.ndarray]
 _SQUASH = 3.0
 _MOST_PATHS = 2000  # simulated side by side: more do not fit a processor's cache and take four times as long
 _BURN_IN = 100
+PATHS = 400  # of a forecast
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Features:
 
 def features(params: Parameters, seqs: Sequences, output: Output | None = None) -> Features:
     """The network's view of sequences; a row depends on earlier values and on inputs up to its own step only."""
-    values = _view(params, seqs.values, _output(params, output))
+    values = view(params, seqs.values, _output(params, output))
     inputs = scaled_inputs(params, seqs.inputs, len(values))
     step = np.arange(len(values)) - np.repeat(seqs.offsets[:-1], seqs.lengths)
     past = [_lagged(values, step, lag) for lag in params["lags"].tolist()]
@@ -70,13 +71,14 @@ def _output(params: Parameters, output: Output | None) -> Output:
     return OUTPUTS["gaussian"](len(params["value_mean"])) if output is None else output
 
 
-def _view(params: Parameters, values: np.ndarray, output: Output) -> np.ndarray:
+def view(params: Parameters, values: np.ndarray, output: Output) -> np.ndarray:
+    """(..., v) the standardised view of values (..., p); NaN where missing."""
     return (output.view(values) - params["value_mean"]) / params["value_scale"]
 
 
 def targets(params: Parameters, values: np.ndarray, output: Output) -> np.ndarray:
     """(..., p) the values that the output's law is about, 0 where missing: standardised, or counts and codes as they are."""
-    return np.nan_to_num(_view(params, values, output) if output.continuous else values)
+    return np.nan_to_num(view(params, values, output) if output.continuous else values)
 
 
 def usual_gaps(seqs: Sequences, unit: float = 1.0) -> np.ndarray:
@@ -215,12 +217,21 @@ def predictions(
 def log_prob_steps(cell: str, params: Parameters, seqs: Sequences, output: Output | None = None) -> np.ndarray:
     """(rows,) log density of the observed entries of each row given the rows before it, in the data's units; 0 where nothing was observed."""
     output = _output(params, output)
-    law = laws(cell, params, seqs, output)
-    seen = (~np.isnan(seqs.values)).astype(np.float64)
-    density = np.asarray(output.log_density(NUMPY, law, targets(params, seqs.values, output), seen))
+    return _row_densities(params, laws(cell, params, seqs, output), seqs.values, output)
+
+
+def _row_densities(params: Parameters, law: Law, values: np.ndarray, output: Output) -> np.ndarray:
+    """(rows,) of values (rows, p)."""
+    seen = (~np.isnan(values)).astype(np.float64)
+    density = np.asarray(output.log_density(NUMPY, law, targets(params, values, output), seen))
     if output.continuous:
         density = density - seen @ np.log(params["value_scale"])
     return np.where(seen.any(axis=1), density, 0.0)
+
+
+def row_density(params: Parameters, law: Law, row: np.ndarray, output: Output) -> float:
+    """Log density of one row (1, p) under its law; 0 if nothing was observed."""
+    return float(_row_densities(params, law, row, output)[0])
 
 
 # --- simulation --------------------------------------------------------------------------------------------------------
@@ -287,11 +298,44 @@ def sample_paths(
 ) -> np.ndarray:
     """(count, length, p) sequences drawn from the beginning, in the data's units, at usual gaps; inputs (count, length, u)."""
     output = _output(params, output)
-    layers = [layer_parameters(params, layer) for layer in range(layer_count(params))]
-    begin = [np.zeros((count, CELLS[cell].state_size(layer))) for layer in layers]
-    past = np.full((count, int(params["lags"].max()), len(params["value_mean"])), np.nan)
+    begin, past = beginning(cell, params, count)
     noise = rng.standard_normal((length, count, output.noise_size))
     return simulate(cell, params, begin, past, noise, inputs, output)
+
+
+def beginning(cell: str, params: Parameters, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """For `count` sequences that begin: each layer's state (count, n), and the view of what was before (count, largest lag, v)."""
+    layers = (layer_parameters(params, layer) for layer in range(layer_count(params)))
+    past = np.full((count, int(params["lags"].max()), len(params["value_mean"])), np.nan)
+    return [np.zeros((count, CELLS[cell].state_size(layer))) for layer in layers], past
+
+
+def advance(
+    cell: str,
+    params: Parameters,
+    state: list[np.ndarray],
+    past: np.ndarray,
+    inputs: np.ndarray | None,
+    output: Output,
+    gap: np.ndarray,
+) -> tuple[Law, list[np.ndarray]]:
+    """The law of the next row of sequences, and each layer's state after the step.
+
+    Args:
+        state: for each layer, (count, n) the state after the step before.
+        past: (count, at least the largest lag, v) the standardised view of the last values, NaN where missing.
+        inputs: (count, 1, u) of the next step in the data's units, or None.
+        gap: (count, 1) time since the step before, in usual gaps.
+    """
+    u = scaled_inputs(params, None if inputs is None else inputs[:, 0], len(past))
+    views = [past[:, past.shape[1] - lag] for lag in params["lags"].tolist()]
+    h, after = _cell_view(views[0], u, output.dim), []
+    for k, before in enumerate(state):
+        layer = layer_parameters(params, k)
+        fade = decays(CELLS[cell], layer, gap[:, 0])
+        after.append(CELLS[cell].step(layer, h, before if fade is None else before * fade))
+        h = CELLS[cell].hidden(after[-1])
+    return head.law(params, h, _skip_view(views, u, output.dim)), after
 
 
 def simulate(
@@ -319,24 +363,16 @@ def simulate(
     """
     output = _output(params, output)
     known, steps = past.shape[1], len(noise)
-    lags = params["lags"].tolist()
-    layers = [layer_parameters(params, layer) for layer in range(layer_count(params))]
     gaps = np.ones((len(past), steps)) if gaps is None else gaps
     line = np.concatenate([past, np.empty((len(past), steps, past.shape[2]))], axis=1)
     drawn = np.empty((len(past), steps, output.dim))
     state = list(begin)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):
-            u = scaled_inputs(params, None if inputs is None else inputs[:, t], len(past))
-            views = [line[:, known + t - lag] for lag in lags]
-            h = _cell_view(views[0], u, output.dim)
-            for k, layer in enumerate(layers):
-                fade = decays(CELLS[cell], layer, gaps[:, t])
-                state[k] = CELLS[cell].step(layer, h, state[k] if fade is None else state[k] * fade)
-                h = CELLS[cell].hidden(state[k])
-            law = head.law(params, h, _skip_view(views, u, output.dim))
+            given = None if inputs is None else inputs[:, t : t + 1]
+            law, state = advance(cell, params, state, line[:, : known + t], given, output, gaps[:, t : t + 1])
             drawn[:, t] = output.draw(law, noise[t])
-            line[:, known + t] = drawn[:, t] if output.continuous else _view(params, drawn[:, t], output)
+            line[:, known + t] = drawn[:, t] if output.continuous else view(params, drawn[:, t], output)
         result = params["value_mean"] + params["value_scale"] * drawn if output.continuous else drawn
     if not np.isfinite(result).all():
         raise NumericalError(

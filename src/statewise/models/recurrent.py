@@ -15,6 +15,7 @@ from statewise._core.seed import generator
 from statewise.cells import CELLS
 from statewise.inference import recurrent as inference
 from statewise.models.base import Density, Trainable
+from statewise.models.recurrent_stream import RecurrentStream
 from statewise.nn.head import NAMES, READERS, is_trained
 from statewise.nn.outputs import OUTPUTS, Output
 from statewise.results.fit import FitResult, Memory, half_life
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from statewise.fitting.sgd import Training
     from statewise.models.recurrent_training import Plan
 
-_PATHS = 400
 _MEMORY_STEPS, _MEMORY_SEQUENCES = 1000, 32
 
 
@@ -287,7 +287,7 @@ class Recurrent(Density, Trainable):
             seqs,
             steps,
             given,
-            _PATHS,
+            inference.PATHS,
             generator(seed),
             self._output(seqs.dim),
             inference.future_gaps(parameters, seqs, steps),
@@ -307,6 +307,10 @@ class Recurrent(Density, Trainable):
             self._options["cell"], parameters, length, count, given, generator(seed), self._output(self._dim)
         )
         return self._drawn(y, given)
+
+    def stream(self, state: bytes | None = None) -> RecurrentStream:
+        """A reader that takes one step at a time; see `RecurrentStream`. `state` is what an earlier one's `to_bytes` gave."""
+        return RecurrentStream(self, state)
 
     @property
     def _dim(self) -> int:
