@@ -397,3 +397,77 @@ def test_wrong_lengths_are_named(lengths):
 def test_wrong_sizes_are_named(options):
     with pytest.raises(sw.InputError, match=next(iter(options))):
         fast.LSTM(**{"input_size": 2, "hidden_size": 3} | options)
+
+
+# --- streaming ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("hidden", [3, 16, 21])
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_steps_are_the_layer(kind, options, hidden, bias, dtype):
+    """Step after step, in arrays or tensors, alone or in a batch, equals the call on the whole; so does a call that begins with their state."""
+    ours, layer = twins(kind, dtype, hidden=hidden, num_layers=2, bias=bias, **options)
+    x = torch.randn(6, 3, 4, dtype=dtype)
+    whole = layer(x)[0].detach()
+    for form in (lambda t: t, lambda t: t.numpy()):
+        state = None
+        for t in range(4):
+            y, state = ours.step(form(x[t]), state)
+            assert type(y) is type(form(x[t]))
+            np.testing.assert_allclose(y, whole[t].numpy(), rtol=0, atol=TOLERANCE[dtype])
+    state = tuple(map(torch.as_tensor, state)) if kind == "LSTM" else torch.as_tensor(state)
+    torch.testing.assert_close(ours(x[4:], state)[0], whole[4:], rtol=0, atol=TOLERANCE[dtype])
+    state = None
+    for t in range(6):
+        y, state = ours.step(x[t, 1].numpy(), state)
+        np.testing.assert_allclose(y, whole[t, 1].numpy(), rtol=0, atol=TOLERANCE[dtype])
+        assert (state[0] if kind == "LSTM" else state).shape == (2, hidden)
+
+
+def test_a_step_sees_new_weights_and_leaves_its_arguments_alone():
+    ours, _ = twins("GRU")
+    x, state = np.ones(4), np.full((1, 5), 0.5)
+    first = ours.step(x, state)[0]
+    assert (x == 1).all() and (state == 0.5).all()
+    ours.weight_hh_l0.data.mul_(2.0)
+    second = ours.step(x, state)[0]
+    ours.load_state_dict({name: value / 3 for name, value in ours.state_dict().items()})
+    third = ours.step(x, state)[0]
+    ours.weight_hh_l0 = nn.Parameter(torch.zeros(15, 5, dtype=torch.float64))
+    assert len({tuple(a) for a in (first, second, third, ours.step(x, state)[0])}) == 4
+    assert "_stepper" not in copy.deepcopy(ours).__dict__
+
+
+def test_a_step_begins_at_the_learned_state():
+    layer = fast.LSTM(4, 5, learn_initial=True, dtype=torch.float64)
+    with torch.no_grad():
+        layer.initial_h.normal_(), layer.initial_c.normal_()
+    x = torch.randn(1, 3, 4, dtype=torch.float64)
+    for given, wanted in ((x[0], layer(x)[0][0]), (x[0, 0], layer(x)[0][0, 0])):
+        torch.testing.assert_close(layer.step(given)[0], wanted.detach(), rtol=0, atol=1e-12)
+
+
+def test_wrong_steps_are_named():
+    layer = fast.GRU(4, 5)
+    for x in (np.zeros(3, np.float32), np.zeros(4), [0.0] * 4, np.zeros((2, 2, 4), np.float32)):
+        with pytest.raises(sw.InputError, match="`x`"):
+            layer.step(x)
+    with pytest.raises(sw.InputError, match="`state`"):
+        layer.step(np.zeros(4, np.float32), np.zeros((1, 6), np.float32))
+    with pytest.raises(sw.UnsupportedError, match="bidirectional"):
+        fast.GRU(4, 5, bidirectional=True).step(np.zeros(4, np.float32))
+
+
+def test_learned_first_states_have_their_gradients():
+    """Equal to those of the same state given by hand, summed over the batch."""
+    for kind in ("GRU", "LSTM"):
+        layer = getattr(fast, kind)(4, 5, learn_initial=True, num_layers=2, dtype=torch.float64)
+        starts = [layer.initial_h, layer.initial_c] if kind == "LSTM" else [layer.initial_h]
+        x = torch.randn(7, 6, 4, dtype=torch.float64)
+        given = [torch.zeros(2, 6, 5, dtype=torch.float64, requires_grad=True) for _ in starts]
+        output = layer(x, tuple(given) if kind == "LSTM" else given[0])[0]
+        wanted = [g.sum(1) for g in torch.autograd.grad((output**2).sum(), given)]
+        for own, other in zip(torch.autograd.grad((layer(x)[0] ** 2).sum(), starts), wanted, strict=True):
+            torch.testing.assert_close(own, other, rtol=0, atol=1e-12)

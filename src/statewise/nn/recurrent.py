@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from statewise._core import checks
-from statewise._core.errors import InputError
+from statewise._core.errors import InputError, UnsupportedError
 from statewise.nn.backends import obstacle, torch_is_faster
+from statewise.nn.streaming import Stepper
 from statewise.ops.recurrent import Rows, recurrence
 from statewise.ops.recurrent_steps import unrolled
 
@@ -50,6 +52,63 @@ class _Layer(nn.RNNBase):
             return super().forward(input, hx)
         return self._packed(input, hx) if packed else self._dense(input, hx)
 
+    def step(self, x: Any, state: State = None) -> tuple[Any, State]:
+        """The output and the state after one more step, computed for streaming: no gradient, no dropout, microseconds.
+
+        Args:
+            x: (d,) or (B, d), a NumPy array or a tensor of the layer's precision; the results are what `x` is.
+            state: what the step before returned, or a layer's call: (L, H), or (L, B, H) for a batch; a pair (h, c) for the LSTM. None
+                begins a sequence. The same state continues a sequence in a call, ``layer(next_part, state)``, where it is a tensor.
+
+        Returns:
+            y (H,) or (B, H), and the state. `x` and `state` are not changed.
+
+        Raises:
+            UnsupportedError: the layer is bidirectional, so that it needs the future.
+
+        Example:
+            >>> layer = sw.nn.GRU(2, 3)
+            >>> y, state = layer.step(np.zeros(2, np.float32))
+            >>> y, state = layer.step(np.ones(2, np.float32), state)
+            >>> y.shape, state.shape
+            ((3,), (1, 3))
+        """
+        weights = self._flat_weights
+        pointers = [weight.data_ptr() for weight in weights]
+        stepper = self.__dict__.get("_stepper")
+        if stepper is None or stepper.pointers != pointers:
+            stepper = self.__dict__["_stepper"] = self._new_stepper(pointers)
+        if state is None and self.learn_initial:
+            state = self._initial_arrays(x)
+        return stepper.step(x, state)
+
+    def _new_stepper(self, pointers: list[int]) -> Stepper:
+        if self.bidirectional:
+            raise UnsupportedError(
+                "a bidirectional layer has no `step`: it reads the sequence from its end too; make one with bidirectional=False"
+            )
+        if self.proj_size:
+            raise UnsupportedError(
+                "a layer with proj_size has no `step`; call the layer on one step and pass its state on"
+            )
+        weights = [[getattr(self, name) for name in names] for names in self._all_weights]
+        reason = obstacle([weight for names in weights for weight in names])
+        if reason:
+            raise UnsupportedError(
+                f"`step` runs on the CPU in float32 or float64, but {reason}; call the layer on one step instead"
+            )
+        return Stepper(_KINDS[self.mode], weights, pointers)
+
+    def _initial_arrays(self, x: Any) -> State:
+        parts = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
+        arrays = [part.detach().numpy() for part in parts]
+        if getattr(x, "ndim", 1) == 2:
+            arrays = [np.repeat(array[:, None], len(x), axis=1) for array in arrays]
+        return self._as_given(arrays)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_stepper"}
+
     # --- torch's arguments ------------------------------------------------------------------------------------------------
 
     def _judge(self, data: Any, hx: State, packed: bool) -> None:
@@ -85,11 +144,11 @@ class _Layer(nn.RNNBase):
         reason = obstacle([data, *states, *weights])
         if reason or not self._is_plain:
             return reason
-        batch = (
-            int(source.batch_sizes[0]) if packed else 1 if data.dim() == 2 else data.shape[0 if self.batch_first else 1]
-        )
-        rows = data.numel() // self.input_size
-        slower = torch_is_faster(_KINDS[self.mode], data.dtype, rows, batch, self.input_size, self.hidden_size, packed)
+        if packed:
+            steps, batch = len(source.batch_sizes), int(source.batch_sizes[0])
+        else:
+            steps, batch = (len(data), 1) if data.dim() == 2 else data.shape[:2][:: -1 if self.batch_first else 1]
+        slower = torch_is_faster(_KINDS[self.mode], data.dtype, steps, batch, self.hidden_size, packed)
         return "torch's own layer is faster at this size" if slower else ""
 
     def _padded(self, data: Any, hx: State, lengths: Any) -> Any:
@@ -144,7 +203,7 @@ class _Layer(nn.RNNBase):
                 raise InputError(f"`hx` ({name}) has shape {tuple(state.shape)}; pass {shape}")
         return states
 
-    def _as_given(self, states: list[Tensor]) -> State:
+    def _as_given(self, states: list[Any]) -> State:
         return tuple(states) if self.mode == "LSTM" else states[0]
 
     # --- learnable initial states -------------------------------------------------------------------------------------------
