@@ -15,20 +15,32 @@ _CHUNK = 64  # rows whose gradients stay in the first cache
 
 
 @jit
-def pack(w_ih, w_hh, b_ih, b_hh, into, onto, weight, back, aside):
-    """Fill `weight`, `back` and `aside`, which are 0 on entry; the biases have no entries if the layer has none."""
-    inputs, size, padded = w_ih.shape[1], w_hh.shape[1], back.shape[1]
+def pack_forward(w_ih, w_hh, b_ih, b_hh, into, onto, weight):
+    """Fill `weight`, which is 0 on entry; the biases have no entries if the layer has none."""
+    inputs, size = w_ih.shape[1], w_hh.shape[1]
+    padded = weight.shape[1] // (max(into.max(), onto.max()) + 1)
     for g in range(into.shape[0]):
         for j in range(size):
             row, left, right = g * size + j, into[g] * padded + j, onto[g] * padded + j
             for k in range(inputs):
                 weight[k, left] = w_ih[row, k]
-                aside[left, k] = w_ih[row, k]
             if b_ih.shape[0]:
                 weight[inputs, left] += b_ih[row]
                 weight[inputs, right] += b_hh[row]
             for k in range(size):
                 weight[inputs + 1 + k, right] = w_hh[row, k]
+
+
+@jit
+def pack_backward(w_ih, w_hh, into, back, aside):
+    """Fill `back` and `aside`, which are 0 on entry."""
+    inputs, size, padded = w_ih.shape[1], w_hh.shape[1], back.shape[1]
+    for g in range(into.shape[0]):
+        for j in range(size):
+            row = g * size + j
+            for k in range(inputs):
+                aside[into[g] * padded + j, k] = w_ih[row, k]
+            for k in range(size):
                 back[g * padded + j, k] = w_hh[row, k]
 
 

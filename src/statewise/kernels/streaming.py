@@ -1,80 +1,101 @@
-"""One step of a recurrent layer, as data arrive: weights where torch keeps them, so that a step always sees the current ones.
+"""One step of a recurrent layer, as data arrive.
 
-Arrays are (rows, columns), one row a sequence: `x` (B, d), `h` and `c` (B, H). Without biases these are arrays of no columns. A step
-costs one pass over the weights.
+Arrays are (rows, columns), one row a sequence: `x` (B, d), `h`, `c`, `new` and `new_c` (B, H). `source` holds torch's W_ih and W_hh, each
+as one row, and its biases (1, G H), or (1, 0) if there are none; `packed` (d + 1 + Hp, blocks Hp) is `weight` of `_weights`, made from them when they
+were `seen` (1, all their entries); a step compares and packs again what has changed, which costs a small part of the step.
+`blocks` (2, G) are `into` and `onto`.
 """
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
+from statewise.kernels import elman, gru, lstm
 from statewise.kernels._jit import jit
-from statewise.kernels._lanes import load, total, width, zeros
+from statewise.kernels._lanes import load, positive, total, width, zeros
+from statewise.kernels._weights import pack_forward
 
 
 @jit
-def _row(w, j, x, i):
-    """Σₖ w[j, k] x[i, k]."""
-    columns, lanes = x.shape[1], width(x)
-    whole = columns - columns % lanes
-    result = x.dtype.type(0)
-    if whole:
-        sums = zeros(x)
-        for k in range(0, whole, lanes):
-            sums = sums + load(w, j, k) * load(x, i, k)
-        result = total(sums)
-    for k in range(whole, columns):
-        result += w[j, k] * x[i, k]
-    return result
+def _changed(part, seen, place):
+    """Whether a parameter differs from the entries of `seen` from `place` on, which are overwritten then. NaN differs from itself."""
+    count, lanes = part.shape[1], width(part)
+    whole = count - count % lanes
+    sums = zeros(part)
+    for k in range(0, whole, lanes):
+        d = load(part, 0, k) - load(seen, 0, place + k)
+        sums = sums + (positive(d) + positive(d * -1.0))
+    same = total(sums) == 0
+    for k in range(whole, count):
+        same &= part[0, k] == seen[0, place + k]
+    if not same:
+        for k in range(count):
+            seen[0, place + k] = part[0, k]
+    return not same
 
 
 @jit
-def _affine(w, b, j, x, i):
-    """Row j of w x[i] + b; `b` is (1, rows) or (1, 0)."""
-    result = _row(w, j, x, i)
-    return result + b[0, j] if b.shape[1] else result
+def refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, inputs, size):
+    """Pack the weights again if any of them has changed."""
+    first, second = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]
+    changed = _changed(w_ih, seen, 0) | _changed(w_hh, seen, first)
+    changed |= _changed(b_ih, seen, second) | _changed(b_hh, seen, second + b_ih.shape[1])
+    if changed:
+        rows = blocks.shape[1] * size
+        packed[:] = 0
+        wide, tall = w_ih.reshape((rows, inputs)), w_hh.reshape((rows, size))
+        pack_forward(wide, tall, b_ih.reshape(b_ih.shape[1]), b_hh.reshape(b_hh.shape[1]), blocks[0], blocks[1], packed)
 
 
 @jit
-def _sigmoid(a):
-    e = math.exp(-abs(a))
-    return (1.0 if a >= 0 else e) / (1.0 + e)
+def _operand(x, h, padded):
+    """[x | 1 | h], and h padded."""
+    inputs, size = x.shape[1], h.shape[1]
+    operand, state = np.zeros((x.shape[0], inputs + 1 + padded), x.dtype), np.zeros((x.shape[0], padded), x.dtype)
+    for i in range(x.shape[0]):
+        for k in range(inputs):
+            operand[i, k] = x[i, k]
+        operand[i, inputs] = 1
+        for k in range(size):
+            operand[i, inputs + 1 + k] = h[i, k]
+            state[i, k] = h[i, k]
+    return operand, state
 
 
 @jit
-def elman(x, h, w_ih, w_hh, b_ih, b_hh, new, rectified):
-    """new ← φ(W_ih x + b_ih + W_hh h + b_hh)."""
-    for i in range(h.shape[0]):
-        for j in range(h.shape[1]):
-            a = _affine(w_ih, b_ih, j, x, i) + _affine(w_hh, b_hh, j, h, i)
-            if rectified:
-                new[i, j] = a if not a < 0 else 0.0
-            else:
-                new[i, j] = math.tanh(a)
+def _cut(state, new):
+    """new ← the state without its padding."""
+    for i in range(new.shape[0]):
+        for k in range(new.shape[1]):
+            new[i, k] = state[i, k]
 
 
 @jit
-def gru(x, h, w_ih, w_hh, b_ih, b_hh, new):
-    """new ← (1 − z) n + z h, with the gates r, z, n of `kernels.gru`."""
-    size = h.shape[1]
-    for i in range(h.shape[0]):
-        for j in range(size):
-            r = _sigmoid(_affine(w_ih, b_ih, j, x, i) + _affine(w_hh, b_hh, j, h, i))
-            z = _sigmoid(_affine(w_ih, b_ih, size + j, x, i) + _affine(w_hh, b_hh, size + j, h, i))
-            q = _affine(w_hh, b_hh, 2 * size + j, h, i)
-            n = math.tanh(_affine(w_ih, b_ih, 2 * size + j, x, i) + r * q)
-            new[i, j] = n + z * (h[i, j] - n)
+def elman_step(x, h, new, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, rectified):
+    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
+    operand, state = _operand(x, h, packed.shape[1])
+    elman.advance(operand, 0, x.shape[0], packed, np.empty((x.shape[0], packed.shape[1]), x.dtype), state, 0, rectified)
+    _cut(state, new)
 
 
 @jit
-def lstm(x, h, c, w_ih, w_hh, b_ih, b_hh, new, new_c):
-    """new_c ← f c + i g and new ← o tanh new_c, with the gates i, f, g, o of `kernels.lstm`."""
-    size = h.shape[1]
-    for m in range(h.shape[0]):
-        for j in range(size):
-            i = _sigmoid(_affine(w_ih, b_ih, j, x, m) + _affine(w_hh, b_hh, j, h, m))
-            f = _sigmoid(_affine(w_ih, b_ih, size + j, x, m) + _affine(w_hh, b_hh, size + j, h, m))
-            g = math.tanh(_affine(w_ih, b_ih, 2 * size + j, x, m) + _affine(w_hh, b_hh, 2 * size + j, h, m))
-            o = _sigmoid(_affine(w_ih, b_ih, 3 * size + j, x, m) + _affine(w_hh, b_hh, 3 * size + j, h, m))
-            new_c[m, j] = f * c[m, j] + i * g
-            new[m, j] = o * math.tanh(new_c[m, j])
+def gru_step(x, h, new, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks):
+    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
+    operand, state = _operand(x, h, packed.shape[1] // 4)
+    saved = np.empty((x.shape[0], packed.shape[1]), x.dtype)
+    gru.advance(x.shape[1], operand, 0, x.shape[0], operand, x.shape[1] + 1, packed, saved, state, 0)
+    _cut(state, new)
+
+
+@jit
+def lstm_step(x, h, c, new, new_c, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks):
+    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
+    padded = packed.shape[1] // 4
+    operand, state = _operand(x, h, padded)
+    cell = np.zeros((x.shape[0], padded), x.dtype)
+    for i in range(x.shape[0]):
+        for k in range(c.shape[1]):
+            cell[i, k] = c[i, k]
+    lstm.advance(operand, 0, x.shape[0], None, packed, np.empty((x.shape[0], 6 * padded), x.dtype), state, cell, 0)
+    _cut(state, new)
+    _cut(cell, new_c)

@@ -69,13 +69,19 @@ class _Blocks:
 
 
 _PLAIN = _Blocks(1, np.array([0]), np.array([0]))
-_BLOCKS = {
+BLOCKS = {
     "tanh": _PLAIN,
     "relu": _PLAIN,
     "gru": _Blocks(4, np.array([1, 2, 0]), np.array([1, 2, 3])),
     "lstm": _Blocks(4, np.arange(4), np.arange(4)),
 }
 _SAVED = {"tanh": 1, "relu": 1, "gru": 4, "lstm": 6}  # blocks that the backward pass reads
+
+
+def padded_width(count: int, dtype: np.dtype) -> int:
+    """The least multiple of the width of a block that is not below `count`."""
+    lanes = BLOCK_BYTES // dtype.itemsize
+    return -(-count // lanes) * lanes
 
 
 def recurrence(
@@ -150,12 +156,11 @@ class _Run:
         b_ih: Tensor | None,
         b_hh: Tensor | None,
     ) -> None:
-        self.kind, self.rows, self.blocks = kind, rows, _BLOCKS[kind]
+        self.kind, self.rows, self.blocks = kind, rows, BLOCKS[kind]
         self.x = x.detach().contiguous().numpy()
         self.count, self.inputs = self.x.shape
         self.units = w_hh.shape[1]
-        self.lanes = BLOCK_BYTES // self.x.itemsize
-        self.padded = -(-self.units // self.lanes) * self.lanes
+        self.padded = padded_width(self.units, self.x.dtype)
         self.dtype = self.x.dtype
         self.state = self._padded(h.detach().numpy())
         self.cell = None if c is None else self._padded(c.detach().numpy())
@@ -184,8 +189,9 @@ class _Run:
         columns = self.blocks.count * self.padded
         weight = np.zeros((self.inputs + 1 + self.padded, columns), self.dtype)
         back = np.zeros((len(self.blocks.into) * self.padded, self.padded), self.dtype)
-        aside = np.zeros((columns, -(-self.inputs // self.lanes) * self.lanes), self.dtype)
-        _weights.pack(*arrays, self.blocks.into, self.blocks.onto, weight, back, aside)
+        aside = np.zeros((columns, padded_width(self.inputs, self.dtype)), self.dtype)
+        _weights.pack_forward(*arrays, self.blocks.into, self.blocks.onto, weight)
+        _weights.pack_backward(*arrays[:2], self.blocks.into, back, aside)
         return weight, back, aside
 
     def _share(self, work: Callable[[int, int], None]) -> None:
