@@ -10,15 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from statewise.nn.missing import FillMissing
     from statewise.nn.recurrent import GRU, LSTM, RNN, accelerate
 
 _EXPORTS = {
+    "FillMissing": "statewise.nn.missing",
     "GRU": "statewise.nn.recurrent",
     "LSTM": "statewise.nn.recurrent",
     "RNN": "statewise.nn.recurrent",
     "accelerate": "statewise.nn.recurrent",
 }
-__all__ = ["GRU", "LSTM", "RNN", "accelerate"]
+__all__ = ["GRU", "LSTM", "RNN", "FillMissing", "accelerate"]
 
 
 def __getattr__(name: str) -> Any:
