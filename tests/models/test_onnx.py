@@ -148,6 +148,8 @@ def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
         sw.export_onnx(sw.Recurrent(hidden=2, time_aware=True).fit(y, epochs=1), tmp_path / "x")
     with pytest.raises(UnsupportedError, match="proj_size"):
         sw.export_onnx(torch.nn.LSTM(2, 4, proj_size=2), tmp_path / "x")
+    with pytest.raises(UnsupportedError, match="decays with time"):
+        sw.export_onnx(sw.nn.GRU(2, 4, time_constant=3.0), tmp_path / "x")
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(MissingDependencyError, match=r"statewise\[onnx\]"):
         sw.export_onnx(torch.nn.GRU(2, 4), tmp_path / "x")

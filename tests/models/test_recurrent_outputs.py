@@ -191,6 +191,27 @@ def test_a_step_by_step_layer_is_the_cell(cell, time_aware):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_the_layer_that_is_trained_decays_alike(cell):
+    """Oracle: the step-by-step layer with the same weights, values and gradients; 1e-12 in float64."""
+    from statewise.nn.network import layer
+    from statewise.nn.stepwise import Stepwise
+
+    ours, twin = layer(cell, 3, 4, 2, time_aware=True).double(), Stepwise(cell, 3, 4, 2, time_aware=True).double()
+    twin.load_state_dict(ours.state_dict())
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(5, 9, 3, dtype=torch.float64, generator=draw)
+    gaps = torch.rand(5, 9, dtype=torch.float64, generator=draw) * 3
+    found, want = (each(x, None, elapsed=gaps)[0] for each in (ours, twin))
+    torch.testing.assert_close(found, want, atol=1e-12, rtol=0)
+    found.square().sum().backward()
+    want.square().sum().backward()
+    for (name, one), two in zip(ours.named_parameters(), twin.parameters(), strict=True):
+        other = dict(twin.named_parameters())[name]
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-11, rtol=1e-11)
+        assert two.grad is not None
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_a_step_by_step_layer_without_decay_is_torchs(cell):
     """Oracle: torch.nn with the same weights, and its last state."""
     from statewise.nn.stepwise import Stepwise

@@ -397,3 +397,212 @@ def test_wrong_lengths_are_named(lengths):
 def test_wrong_sizes_are_named(options):
     with pytest.raises(sw.InputError, match=next(iter(options))):
         fast.LSTM(**{"input_size": 2, "hidden_size": 3} | options)
+
+
+# --- streaming ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("hidden", [3, 16, 21])
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_steps_are_the_layer(kind, options, hidden, bias, dtype):
+    """Step after step, in arrays or tensors, alone or in a batch, equals the call on the whole; so does a call that begins with their state."""
+    ours, layer = twins(kind, dtype, hidden=hidden, num_layers=2, bias=bias, **options)
+    x = torch.randn(6, 3, 4, dtype=dtype)
+    whole = layer(x)[0].detach()
+    for form in (lambda t: t, lambda t: t.numpy()):
+        state = None
+        for t in range(4):
+            y, state = ours.step(form(x[t]), state)
+            assert type(y) is type(form(x[t]))
+            np.testing.assert_allclose(y, whole[t].numpy(), rtol=0, atol=TOLERANCE[dtype])
+    state = tuple(map(torch.as_tensor, state)) if kind == "LSTM" else torch.as_tensor(state)
+    torch.testing.assert_close(ours(x[4:], state)[0], whole[4:], rtol=0, atol=TOLERANCE[dtype])
+    state = None
+    for t in range(6):
+        y, state = ours.step(x[t, 1].numpy(), state)
+        np.testing.assert_allclose(y, whole[t, 1].numpy(), rtol=0, atol=TOLERANCE[dtype])
+        assert (state[0] if kind == "LSTM" else state).shape == (2, hidden)
+
+
+def test_a_step_sees_new_weights_and_leaves_its_arguments_alone():
+    ours, _ = twins("GRU")
+    x, state = np.ones(4), np.full((1, 5), 0.5)
+    first = ours.step(x, state)[0]
+    assert (x == 1).all() and (state == 0.5).all()
+    ours.weight_hh_l0.data.mul_(2.0)
+    second = ours.step(x, state)[0]
+    ours.load_state_dict({name: value / 3 for name, value in ours.state_dict().items()})
+    third = ours.step(x, state)[0]
+    ours.weight_hh_l0 = nn.Parameter(torch.zeros(15, 5, dtype=torch.float64))
+    assert len({tuple(a) for a in (first, second, third, ours.step(x, state)[0])}) == 4
+    assert "_stepper" not in copy.deepcopy(ours).__dict__
+
+
+def test_a_step_begins_at_the_learned_state():
+    layer = fast.LSTM(4, 5, learn_initial=True, dtype=torch.float64)
+    with torch.no_grad():
+        layer.initial_h.normal_(), layer.initial_c.normal_()
+    x = torch.randn(1, 3, 4, dtype=torch.float64)
+    for given, wanted in ((x[0], layer(x)[0][0]), (x[0, 0], layer(x)[0][0, 0])):
+        torch.testing.assert_close(layer.step(given)[0], wanted.detach(), rtol=0, atol=1e-12)
+
+
+def test_wrong_steps_are_named():
+    layer = fast.GRU(4, 5)
+    for x in (np.zeros(3, np.float32), np.zeros(4), [0.0] * 4, np.zeros((2, 2, 4), np.float32)):
+        with pytest.raises(sw.InputError, match="`x`"):
+            layer.step(x)
+    with pytest.raises(sw.InputError, match="`state`"):
+        layer.step(np.zeros(4, np.float32), np.zeros((1, 6), np.float32))
+    with pytest.raises(sw.UnsupportedError, match="bidirectional"):
+        fast.GRU(4, 5, bidirectional=True).step(np.zeros(4, np.float32))
+
+
+def test_learned_first_states_have_their_gradients():
+    """Equal to those of the same state given by hand, summed over the batch."""
+    for kind in ("GRU", "LSTM"):
+        layer = getattr(fast, kind)(4, 5, learn_initial=True, num_layers=2, dtype=torch.float64)
+        starts = [layer.initial_h, layer.initial_c] if kind == "LSTM" else [layer.initial_h]
+        x = torch.randn(7, 6, 4, dtype=torch.float64)
+        given = [torch.zeros(2, 6, 5, dtype=torch.float64, requires_grad=True) for _ in starts]
+        output = layer(x, tuple(given) if kind == "LSTM" else given[0])[0]
+        wanted = [g.sum(1) for g in torch.autograd.grad((output**2).sum(), given)]
+        for own, other in zip(torch.autograd.grad((layer(x)[0] ** 2).sum(), starts), wanted, strict=True):
+            torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
+
+
+# --- time that has passed, dropout of the state -----------------------------------------------------------------------------
+
+
+def decayed_by_hand(layer, x, elapsed, state):
+    """One sequence (T, d) through torch's cell, its state multiplied by exp(−Δt/τ) before each step."""
+    kind = layer.mode.replace("_TANH", "")
+    cell = getattr(nn, f"{kind}Cell")(layer.input_size, layer.hidden_size, dtype=x.dtype)
+    cell.load_state_dict(
+        {name.removesuffix("_l0"): value for name, value in layer.state_dict().items() if "time" not in name}
+    )
+    outputs = []
+    for x_t, gap in zip(x, elapsed, strict=True):
+        decay = torch.exp(-gap / torch.exp(layer.log_time_constant_l0))
+        state = tuple(part * decay for part in state) if kind == "LSTM" else state * decay
+        state = cell(x_t, state)
+        outputs.append(state[0] if kind == "LSTM" else state)
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_the_state_decays_with_time(kind, dtype):
+    """Against torch's cells step by step, dense, ragged and streamed, all on the kernels; the time constants have a gradient."""
+    torch.manual_seed(0)
+    layer = getattr(fast, kind)(4, 5, time_constant=2.0, dtype=dtype)
+    x, elapsed = torch.randn(7, 6, 4, dtype=dtype), torch.rand(7, 6, dtype=dtype) * 3
+    state = random_state(layer, 6, dtype)
+    dense, ragged = layer(x, state, elapsed=elapsed)[0], layer(x, state, elapsed=elapsed, lengths=LENGTHS)[0]
+    assert layer.path == ""
+    for b, length in enumerate(LENGTHS):
+        own = tuple(part[0, b] for part in state) if kind == "LSTM" else state[0, b]
+        wanted = decayed_by_hand(layer, x[:, b], elapsed[:, b], own)
+        torch.testing.assert_close(dense[:, b], wanted, rtol=0, atol=TOLERANCE[dtype])
+        torch.testing.assert_close(ragged[:length, b], wanted[:length], rtol=0, atol=TOLERANCE[dtype])
+    streamed = tuple(part.detach() for part in state) if kind == "LSTM" else state.detach()
+    for t in range(7):
+        y, streamed = layer.step(x[t], streamed, elapsed=elapsed[t])
+        torch.testing.assert_close(y, dense[t].detach(), rtol=0, atol=TOLERANCE[dtype])
+    if dtype == torch.float64:
+        grad = torch.autograd.grad(dense.sum(), layer.log_time_constant_l0)[0]
+        step = 1e-6
+        with torch.no_grad():
+            layer.log_time_constant_l0 += step
+            moved = layer(x, state, elapsed=elapsed)[0].sum()
+        torch.testing.assert_close((moved - dense.sum()) / step, grad.sum(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_the_way_back_decays_over_the_gap_to_the_next_step(kind):
+    """The reverse direction on x is the forward one on x turned around, with the gaps moved accordingly."""
+    both = getattr(fast, kind)(4, 5, time_constant=2.0, bidirectional=True, dtype=torch.float64)
+    alone = getattr(fast, kind)(4, 5, time_constant=2.0, dtype=torch.float64)
+    alone.load_state_dict({name: both.state_dict()[f"{name}_reverse"] for name in alone.state_dict()})
+    x, elapsed = torch.randn(7, 6, 4, dtype=torch.float64), torch.rand(7, 6, dtype=torch.float64)
+    found = both(x, elapsed=elapsed, lengths=LENGTHS)[0][..., 5:]
+    for b, length in enumerate(LENGTHS):
+        gaps = torch.cat([torch.zeros(1), elapsed[1:length, b].flip(0)])
+        wanted = alone(x[:length, b].flip(0), elapsed=gaps)[0].flip(0)
+        torch.testing.assert_close(found[:length, b], wanted, rtol=0, atol=1e-12)
+
+
+def test_decay_by_the_time_since_each_variable_was_seen():
+    """GRU-D: FillMissing in front, the state multiplied by exp(−max(0, W δ + b)); equal to the layer's own fallback in torch."""
+    fill, layer = fast.FillMissing(3), fast.GRU(6, 5, batch_first=True, decay_inputs=3)
+    x = torch.randn(2, 7, 3)
+    x[torch.rand(2, 7, 3) < 0.4] = float("nan")
+    seen, since = fill(x, torch.ones(2, 7))
+    output = layer(seen, elapsed=since)[0]
+    assert layer.path == "" and torch.isfinite(output).all()
+    output.sum().backward()
+    assert layer.decay_weight_l0.grad.abs().sum() > 0 and fill.weight.grad is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(layer(seen, elapsed=since)[0].float(), output, rtol=0, atol=0.1)
+    assert "autocast" in layer.path
+
+
+def test_missing_inputs_by_hand():
+    fill = fast.FillMissing(1)
+    nan = float("nan")
+    fill.mean += 1.0
+    seen, since = fill(torch.tensor([[[nan], [3.0], [nan], [nan], [5.0]]]), torch.tensor([[0.0, 1.0, 2.0, 0.5, 1.0]]))
+    fade = torch.exp(-0.1 * torch.tensor([2.0, 2.5]))
+    wanted = torch.tensor([1.0, 3.0, *(3 * fade + (1 - fade)), 5.0])
+    torch.testing.assert_close(seen[0, :, 0], wanted)
+    assert seen[0, :, 1].tolist() == [0, 1, 0, 0, 1]
+    assert since[0, :, 0].tolist() == [0.0, 0.0, 2.0, 2.5, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_dropout_of_the_state_is_one_mask_a_sequence(kind):
+    """The state that enters the product is masked, the one that is carried is not: torch's cell on masked products; evaluation is plain."""
+    ours, theirs = twins(kind, hidden=6)
+    ours.recurrent_dropout = 0.5
+    x = torch.randn(7, 3, 4, dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(5)
+    found = ours(x)[0]
+    assert ours.path == ""
+    torch.manual_seed(5)
+    mask = nn.functional.dropout(torch.ones(3, 6, dtype=torch.float64), 0.5)
+    h = torch.zeros(3, 6, dtype=torch.float64)
+    c = torch.zeros(3, 6, dtype=torch.float64)
+    for t in range(7):
+        given = x[t] @ ours.weight_ih_l0.T + ours.bias_ih_l0
+        kept = (h * mask) @ ours.weight_hh_l0.T + ours.bias_hh_l0
+        if kind == "RNN":
+            h = torch.tanh(given + kept)
+        elif kind == "GRU":
+            r, z = torch.sigmoid(given[:, :12] + kept[:, :12]).chunk(2, 1)
+            h = z * h + (1 - z) * torch.tanh(given[:, 12:] + r * kept[:, 12:])
+        else:
+            i, f, g, o = (given + kept).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        torch.testing.assert_close(found[t], h, rtol=0, atol=1e-12)
+    ours.eval()
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=0, atol=1e-10)
+
+
+def test_wrong_times_are_named():
+    plain, timed = fast.GRU(4, 5), fast.GRU(4, 5, time_constant=1.0)
+    x = torch.zeros(7, 6, 4)
+    for call in (
+        lambda: plain(x, elapsed=torch.ones(7, 6)),
+        lambda: timed(x),
+        lambda: timed(x, elapsed=torch.ones(6, 7)),
+        lambda: timed(x, elapsed=-torch.ones(7, 6)),
+        lambda: timed.step(np.zeros(4, np.float32)),
+        lambda: fast.FillMissing(3)(x, torch.ones(7, 6)),
+    ):
+        with pytest.raises(sw.InputError, match=r"elapsed|`x`"):
+            call()
+    with pytest.raises(sw.InputError, match="time_constant"):
+        fast.GRU(4, 5, time_constant=0.0)

@@ -57,22 +57,58 @@ def where_positive(block: Any, value: Any) -> Any:
     return np.where(block > 0, value, np.zeros_like(value))
 
 
+def total(block: Any) -> Any:
+    """The sum of the lanes."""
+    return block.sum()
+
+
 def power_of_two(shifted: Any, bias: int, bits: int) -> Any:
     """2ᵏ of whole numbers k that lie in the low bits of the block; `bias` and `bits` belong to the format of the exponent."""
     whole = np.dtype(f"i{shifted.itemsize}").type
     return ((shifted.view(whole) + whole(bias)) << whole(bits)).view(shifted.dtype)
 
 
-def multiply_rows(a: Any, row: int, first: int, last: int, w: Any, w_row: int, column: int, out: Any, out_row: int,
-                  out_column: int, rows: int, blocks: int) -> None:  # fmt: skip  # one line an array would take a page
+def multiply_rows(
+    a: Any,
+    row: int,
+    first: int,
+    last: int,
+    w: Any,
+    w_row: int,
+    column: int,
+    out: Any,
+    out_row: int,
+    out_column: int,
+    rows: int,
+    blocks: int,
+) -> None:
     """out[out_row + i, out_column + j] = Σₖ a[row + i, first + k] w[w_row + k, column + j], i < rows, j < blocks · width, k < last − first.
 
     The sums stay in registers; `rows` and `blocks` are literal numbers.
     """
-    count = last - first
     size = blocks * width(w)
-    product = a[row : row + rows, first:last] @ w[w_row : w_row + count, column : column + size]
+    product = a[row : row + rows, first:last] @ w[w_row : w_row + last - first, column : column + size]
     out[out_row : out_row + rows, out_column : out_column + size] = product
+
+
+def add_columns(
+    a: Any,
+    row: int,
+    first: int,
+    last: int,
+    w: Any,
+    w_row: int,
+    column: int,
+    out: Any,
+    out_row: int,
+    out_column: int,
+    rows: int,
+    blocks: int,
+) -> None:
+    """out[out_row + i, out_column + j] += Σₖ a[first + k, row + i] w[w_row + k, column + j]: as `multiply_rows`, with `a` transposed, added."""
+    size = blocks * width(w)
+    product = a[first:last, row : row + rows].T @ w[w_row : w_row + last - first, column : column + size]
+    out[out_row : out_row + rows, out_column : out_column + size] += product
 
 
 # --- compiled -----------------------------------------------------------------------------------------------------------
@@ -272,6 +308,26 @@ def _overload_positive(block: Any) -> Any:
 
 
 @intrinsic
+def _total(typing: Any, block: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, half, index = args[0], args[0].type.count // 2, ir.IntType(32)
+        while half:  # the upper half onto the lower one, in the same order on every machine
+            lanes = ir.Constant(ir.VectorType(index, 2 * half), [*range(half, 2 * half), *range(half, 2 * half)])
+            other = builder.shuffle_vector(value, value, lanes)
+            sums = builder.fadd(value, other)
+            lower = ir.Constant(ir.VectorType(index, half), [*range(half)])
+            value, half = builder.shuffle_vector(sums, sums, lower), half // 2
+        return builder.extract_element(value, index(0))
+
+    return block.dtype(block), generate
+
+
+@overload(total, strict=False)
+def _overload_total(block: Any) -> Any:
+    return lambda block: _total(block)
+
+
+@intrinsic
 def _power_of_two(typing: Any, shifted: Any, bias: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = args[0].type
@@ -289,51 +345,103 @@ def _overload_power_of_two(shifted: Any, bias: Any, bits: Any) -> Any:
     return lambda shifted, bias, bits: _power_of_two(shifted, bias, bits)
 
 
-@intrinsic(prefer_literal=True)
-def _multiply_rows(typing: Any, a: Any, row: Any, first: Any, last: Any, w: Any, w_row: Any, column: Any, out: Any, out_row: Any,
-                   out_column: Any, rows: Any, blocks: Any) -> Any:  # fmt: skip  # one line an array would take a page
-    high, wide = rows.literal_value, blocks.literal_value
-    block = Block(w.dtype)
+def _product_in_registers(transposed: bool) -> Any:
+    """`multiply_rows`, or `add_columns` if transposed."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = context.get_value_type(block)
-        align = w.dtype.bitwidth // 8
-        index = ir.IntType(64)
-        flags = ("contract", "nsz")
-        left = [_address(context, builder, a, args[0], builder.add(args[1], index(i)), index(0)) for i in range(high)]
-        right = _address(context, builder, w, args[4], args[5], args[6])
-        columns = builder.extract_value(context.make_array(w)(context, builder, args[4]).shape, 1)
-        sums = [[cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * vector.count)) for _ in range(wide)]
-                for _ in range(high)]  # fmt: skip  # reads as one thought
-        with cgutils.for_range(builder, builder.sub(args[3], args[2])) as loop:
-            base = builder.gep(right, [builder.mul(loop.index, columns)])
-            weights = [builder.load(_as_vector(builder, builder.gep(base, [index(j * vector.count)]), vector), align=align)
-                       for j in range(wide)]  # fmt: skip  # reads as one thought
-            place = builder.add(args[2], loop.index)
+    @intrinsic(prefer_literal=True)
+    def multiply(typing: Any, a: Any, row: Any, first: Any, last: Any, w: Any, w_row: Any, column: Any, out: Any, out_row: Any,
+                 out_column: Any, rows: Any, blocks: Any) -> Any:  # fmt: skip  # one line an array would take a page
+        high, wide, align = rows.literal_value, blocks.literal_value, w.dtype.bitwidth // 8
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector, index = context.get_value_type(Block(w.dtype)), ir.IntType(64)
+
+            def row_of(kind: Any, array: int, down: Any, across: Any) -> list[Any]:
+                """Pointers to the blocks of one row of a matrix."""
+                base = _address(context, builder, kind, args[array], down, across)
+                places = [builder.gep(base, [index(j * vector.count)]) for j in range(wide)]
+                return [_as_vector(builder, place, vector) for place in places]
+
+            targets = [row_of(out, 7, builder.add(args[8], index(i)), args[9]) for i in range(high)]
+            zero = ir.Constant(vector, [0.0] * vector.count)
+            sums = [[cgutils.alloca_once(builder, vector) for _ in range(wide)] for _ in range(high)]
             for i in range(high):
-                number = _spread(builder, vector, builder.load(builder.gep(left[i], [place])))
                 for j in range(wide):
-                    term = builder.fmul(number, weights[j], flags=flags)
-                    builder.store(builder.fadd(builder.load(sums[i][j]), term, flags=flags), sums[i][j])
-        for i in range(high):
-            base = _address(context, builder, out, args[7], builder.add(args[8], index(i)), args[9])
-            for j in range(wide):
-                pointer = _as_vector(builder, builder.gep(base, [index(j * vector.count)]), vector)
-                builder.store(builder.load(sums[i][j]), pointer, align=align)
-        return context.get_dummy_value()
+                    builder.store(builder.load(targets[i][j], align=align) if transposed else zero, sums[i][j])
+            with cgutils.for_range(builder, builder.sub(args[3], args[2])) as loop:
+                weights = [
+                    builder.load(place, align=align)
+                    for place in row_of(w, 4, builder.add(args[5], loop.index), args[6])
+                ]
+                along = builder.add(args[2], loop.index)
+                for i in range(high):
+                    across = builder.add(args[1], index(i))
+                    place = (along, across) if transposed else (across, along)
+                    number = _spread(builder, vector, builder.load(_address(context, builder, a, args[0], *place)))
+                    for j in range(wide):
+                        term = builder.fmul(number, weights[j], flags=("contract", "nsz"))
+                        builder.store(
+                            builder.fadd(builder.load(sums[i][j]), term, flags=("contract", "nsz")), sums[i][j]
+                        )
+            for i in range(high):
+                for j in range(wide):
+                    builder.store(builder.load(sums[i][j]), targets[i][j], align=align)
+            return context.get_dummy_value()
 
-    whole = types.intp
-    return types.void(a, whole, whole, whole, w, whole, whole, out, whole, whole, rows, blocks), generate
+        whole = types.intp
+        return types.void(a, whole, whole, whole, w, whole, whole, out, whole, whole, rows, blocks), generate
+
+    return multiply
+
+
+_multiply_rows, _add_columns = _product_in_registers(transposed=False), _product_in_registers(transposed=True)
 
 
 @overload(multiply_rows, prefer_literal=True, strict=False)
-def _overload_multiply_rows(a: Any, row: Any, first: Any, last: Any, w: Any, w_row: Any, column: Any, out: Any, out_row: Any,
-                            out_column: Any, rows: Any, blocks: Any) -> Any:  # fmt: skip  # one line an array would take a page
+def _overload_multiply_rows(
+    a: Any,
+    row: Any,
+    first: Any,
+    last: Any,
+    w: Any,
+    w_row: Any,
+    column: Any,
+    out: Any,
+    out_row: Any,
+    out_column: Any,
+    rows: Any,
+    blocks: Any,
+) -> Any:
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(blocks, types.IntegerLiteral)):
         return None
     high, wide = rows.literal_value, blocks.literal_value
 
     def apply(a, row, first, last, w, w_row, column, out, out_row, out_column, rows, blocks):
         _multiply_rows(a, row, first, last, w, w_row, column, out, out_row, out_column, high, wide)
+
+    return apply
+
+
+@overload(add_columns, prefer_literal=True, strict=False)
+def _overload_add_columns(
+    a: Any,
+    row: Any,
+    first: Any,
+    last: Any,
+    w: Any,
+    w_row: Any,
+    column: Any,
+    out: Any,
+    out_row: Any,
+    out_column: Any,
+    rows: Any,
+    blocks: Any,
+) -> Any:
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(blocks, types.IntegerLiteral)):
+        return None
+    high, wide = rows.literal_value, blocks.literal_value
+
+    def apply(a, row, first, last, w, w_row, column, out, out_row, out_column, rows, blocks):
+        _add_columns(a, row, first, last, w, w_row, column, out, out_row, out_column, high, wide)
 
     return apply

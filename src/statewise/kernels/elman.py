@@ -13,22 +13,29 @@ from statewise.kernels._vector_math import tanh
 
 
 @jit
+def advance(operand, row, rows, weight, saved, state, first, rectified):
+    """One step of some rows: `operand` to `saved` and `state`."""
+    padded, lanes = state.shape[1], width(state)
+    product(operand, row, rows, 0, operand.shape[1], weight, 0, 0, padded, saved, row, 0)
+    for i in range(rows):
+        for j in range(0, padded, lanes):
+            a = load(saved, row + i, j)
+            h = positive(a) if rectified else tanh(a)
+            store(saved, row + i, j, h)
+            store(state, first + i, j, h)
+
+
+@jit
 def forward(
     x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse, rectified
 ):
     """Fill `operand`, `kept`, `saved` (R, Hp) with h and `output` (R, H); `state` (B, Hp) is the first state on entry and the last on return."""
-    steps, padded, lanes = sizes.shape[0], state.shape[1], width(state)
+    steps = sizes.shape[0]
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
         begin(x, state, operand, kept, place, decay, mask, row, rows, first)
-        product(operand, row, rows, 0, operand.shape[1], weight, 0, 0, padded, saved, row, 0)
-        for i in range(rows):
-            for j in range(0, padded, lanes):
-                a = load(saved, row + i, j)
-                h = positive(a) if rectified else tanh(a)
-                store(saved, row + i, j, h)
-                store(state, first + i, j, h)
+        advance(operand, row, rows, weight, saved, state, first, rectified)
         finish(state, output, row, rows, first)
 
 

@@ -22,29 +22,35 @@ from statewise.kernels._vector_math import sigmoid, tanh
 
 
 @jit
+def advance(inputs, operand, row, rows, kept, place, weight, saved, state, first):
+    """One step of some rows: `operand` to `saved` and `state`."""
+    padded, lanes, wide = state.shape[1], width(state), operand.shape[1]
+    product(operand, row, rows, 0, inputs + 1, weight, 0, 0, padded, saved, row, 0)
+    product(operand, row, rows, 0, wide, weight, 0, padded, 2 * padded, saved, row, padded)
+    product(operand, row, rows, inputs, wide, weight, inputs, 3 * padded, padded, saved, row, 3 * padded)
+    for i in range(rows):
+        for j in range(0, padded, lanes):
+            r = sigmoid(load(saved, row + i, padded + j))
+            z = sigmoid(load(saved, row + i, 2 * padded + j))
+            n = tanh(load(saved, row + i, j) + r * load(saved, row + i, 3 * padded + j))
+            store(saved, row + i, j, n)
+            store(saved, row + i, padded + j, r)
+            store(saved, row + i, 2 * padded + j, z)
+            store(state, first + i, j, n + z * (load(kept, row + i, place + j) - n))
+
+
+@jit
 def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse):
     """Fill `operand`, `kept`, `saved` (R, 4 Hp) with n, r, z, q and `output` (R, H).
 
     `state` (B, Hp) is the first state on entry and the last on return.
     """
-    steps, padded, lanes, inputs = sizes.shape[0], state.shape[1], width(state), x.shape[1]
-    wide = operand.shape[1]
+    steps = sizes.shape[0]
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
         begin(x, state, operand, kept, place, decay, mask, row, rows, first)
-        product(operand, row, rows, 0, inputs + 1, weight, 0, 0, padded, saved, row, 0)
-        product(operand, row, rows, 0, wide, weight, 0, padded, 2 * padded, saved, row, padded)
-        product(operand, row, rows, inputs, wide, weight, inputs, 3 * padded, padded, saved, row, 3 * padded)
-        for i in range(rows):
-            for j in range(0, padded, lanes):
-                r = sigmoid(load(saved, row + i, padded + j))
-                z = sigmoid(load(saved, row + i, 2 * padded + j))
-                n = tanh(load(saved, row + i, j) + r * load(saved, row + i, 3 * padded + j))
-                store(saved, row + i, j, n)
-                store(saved, row + i, padded + j, r)
-                store(saved, row + i, 2 * padded + j, z)
-                store(state, first + i, j, n + z * (load(kept, row + i, place + j) - n))
+        advance(x.shape[1], operand, row, rows, kept, place, weight, saved, state, first)
         finish(state, output, row, rows, first)
 
 

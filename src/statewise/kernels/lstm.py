@@ -19,6 +19,30 @@ from statewise.kernels._vector_math import sigmoid, tanh
 
 
 @jit
+def advance(operand, row, rows, decay, weight, saved, state, cell, first):
+    """One step of some rows: `operand` and `cell` to `saved`, `cell` and `state`."""
+    padded, lanes = state.shape[1], width(state)
+    product(operand, row, rows, 0, operand.shape[1], weight, 0, 0, 4 * padded, saved, row, 0)
+    for m in range(rows):
+        for j in range(0, padded, lanes):
+            i, f = sigmoid(load(saved, row + m, j)), sigmoid(load(saved, row + m, padded + j))
+            g, o = tanh(load(saved, row + m, 2 * padded + j)), sigmoid(load(saved, row + m, 3 * padded + j))
+            before = load(cell, first + m, j)
+            if decay is not None:
+                before = before * load(decay, row + m, j)
+            c = f * before + i * g
+            shown = tanh(c)
+            store(saved, row + m, j, i)
+            store(saved, row + m, padded + j, f)
+            store(saved, row + m, 2 * padded + j, g)
+            store(saved, row + m, 3 * padded + j, o)
+            store(saved, row + m, 4 * padded + j, before)
+            store(saved, row + m, 5 * padded + j, shown)
+            store(cell, first + m, j, c)
+            store(state, first + m, j, o * shown)
+
+
+@jit
 def forward(
     x, operand, kept, place, decay, mask, weight, saved, state, cell, output, sizes, offsets, first, last, reverse
 ):
@@ -26,29 +50,12 @@ def forward(
 
     `state` and `cell` (B, Hp) are the first h and c on entry and the last on return.
     """
-    steps, padded, lanes = sizes.shape[0], state.shape[1], width(state)
+    steps = sizes.shape[0]
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
         begin(x, state, operand, kept, place, decay, mask, row, rows, first)
-        product(operand, row, rows, 0, operand.shape[1], weight, 0, 0, 4 * padded, saved, row, 0)
-        for m in range(rows):
-            for j in range(0, padded, lanes):
-                i, f = sigmoid(load(saved, row + m, j)), sigmoid(load(saved, row + m, padded + j))
-                g, o = tanh(load(saved, row + m, 2 * padded + j)), sigmoid(load(saved, row + m, 3 * padded + j))
-                before = load(cell, first + m, j)
-                if decay is not None:
-                    before = before * load(decay, row + m, j)
-                c = f * before + i * g
-                shown = tanh(c)
-                store(saved, row + m, j, i)
-                store(saved, row + m, padded + j, f)
-                store(saved, row + m, 2 * padded + j, g)
-                store(saved, row + m, 3 * padded + j, o)
-                store(saved, row + m, 4 * padded + j, before)
-                store(saved, row + m, 5 * padded + j, shown)
-                store(cell, first + m, j, c)
-                store(state, first + m, j, o * shown)
+        advance(operand, row, rows, decay, weight, saved, state, cell, first)
         finish(state, output, row, rows, first)
 
 

@@ -63,6 +63,8 @@ def export_onnx(what: Any, path: str | os.PathLike[str], initial_state: bool = F
 def _layer(layer: nn.RNNBase, path: str | os.PathLike[str], initial_state: bool) -> Path:
     if layer.proj_size:
         raise UnsupportedError("the layer has proj_size, for which ONNX has no operator; export a layer without it")
+    if getattr(layer, "time_constant", None) is not None or getattr(layer, "decay_inputs", 0):
+        raise UnsupportedError("the layer's state decays with time, for which ONNX has no operator; export one without it")
     graph, cell = Graph(), _CELLS[layer.mode]
     params = {name: p.detach().double().cpu().numpy() for name, p in layer.named_parameters()}
     axes: list[str | int] = ["batch", "time"] if layer.batch_first else ["time", "batch"]
@@ -146,16 +148,15 @@ def _labeller(model: Labeller, path: str | os.PathLike[str]) -> Path:
     x = data.joined(view, data.seen, *map(data.squash, data.inputs))
     h, ends = graph.recurrent(options["cell"], params, _turned(graph, x), data.lengths)
     pooling = options.get("pooling")
+    shape: list[str | int] = ["batch", len(params["label_bias"])]
     if pooling is None:
         read, shape = _turned(graph, h), ["batch", "time", len(params["label_bias"])]
     elif pooling == "mean":
         count = graph.add("Unsqueeze", graph.as_float(data.lengths), np.array([1]))
         read = graph.add("Div", graph.add("ReduceSum", h, np.array([0]), keepdims=0), count)
-        shape = ["batch", len(params["label_bias"])]
     else:
         top = graph.add("Slice", ends[0], *(np.array([k]) for k in (-1 - options["bidirectional"], 2**31 - 1, 0)))
         read = graph.add("Reshape", graph.add("Transpose", top, perm=[1, 0, 2]), np.array([0, -1]))
-        shape = ["batch", len(params["label_bias"])]
     logits = graph.linear(read, params["label_weight"], params["label_bias"])
     graph.output("probs", graph.add("Softmax", logits, axis=-1), shape)
     return graph.write(path)

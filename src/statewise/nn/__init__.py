@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from statewise.nn.diagonal import LRU, MinGRU
     from statewise.nn.initialise import initialise
+    from statewise.nn.missing import FillMissing
     from statewise.nn.recurrent import GRU, LSTM, RNN, accelerate
     from statewise.ops.linear_scan import linear_scan
 
 _EXPORTS = {
+    "FillMissing": "statewise.nn.missing",
     "GRU": "statewise.nn.recurrent",
     "LRU": "statewise.nn.diagonal",
     "LSTM": "statewise.nn.recurrent",
@@ -25,7 +27,7 @@ _EXPORTS = {
     "initialise": "statewise.nn.initialise",
     "linear_scan": "statewise.ops.linear_scan",
 }
-__all__ = ["GRU", "LRU", "LSTM", "RNN", "MinGRU", "accelerate", "initialise", "linear_scan"]
+__all__ = ["GRU", "LRU", "LSTM", "RNN", "FillMissing", "MinGRU", "accelerate", "initialise", "linear_scan"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from statewise.nn.head import FLOOR, READERS
 from statewise.nn.outputs import OUTPUTS, Law, TorchMaths
 from statewise.nn.outputs.base import SWING
 from statewise.nn.recurrent import GRU, LSTM, RNN
-from statewise.nn.stepwise import Stepwise
+from statewise.nn.stepwise import Stepwise, first_log_time_constants
 
 # cell -> the layer that trains it, made as torch.nn makes its own
 _LAYERS: dict[str, Callable[..., nn.Module]] = {
@@ -30,9 +30,19 @@ _MATHS = TorchMaths()
 
 
 def layer(cell: str, input_size: int, hidden: int, layers: int, time_aware: bool = False, **options: Any) -> nn.Module:
-    """A stack of recurrent layers: x (batch, time, d), a state or None -> hidden states (batch, time, H) and the last state."""
-    if time_aware:
+    """A stack of recurrent layers: x (batch, time, d), a state or None -> hidden states (batch, time, H) and the last state.
+
+    One whose state decays also takes the gaps (batch, time), as `elapsed`; its time constants are those of `nn.stepwise` at first.
+    """
+    if time_aware and cell in ("linear", "diagonal"):
         return Stepwise(cell, input_size, hidden, layers, time_aware=True)
+    if time_aware:
+        made = _LAYERS[cell](input_size, hidden, num_layers=layers, time_constant=1.0, **options)
+        with torch.no_grad():
+            for name, parameter in made.named_parameters():
+                if name.startswith("log_time_constant"):
+                    parameter.copy_(first_log_time_constants(hidden))
+        return made
     return _LAYERS[cell](input_size, hidden, num_layers=layers, **options)
 
 
@@ -129,7 +139,7 @@ class RecurrentNetwork(nn.Module):
 
     def run(self, x: Tensor, skip: Tensor, state: Any, gaps: Tensor | None = None) -> tuple[HeadOutput, Any]:
         """`forward` from a state, None for zeros, and the state after the last step."""
-        h, end = self.rnn(x, state, gaps) if self.time_aware else self.rnn(x, state)
+        h, end = self.rnn(x, state, elapsed=gaps) if self.time_aware else self.rnn(x, state)
         return self.head(h, skip), end
 
     def nll(self, said: HeadOutput, y: Tensor, weight: Tensor) -> Tensor:

@@ -13,6 +13,11 @@ _GATES = {"linear": 1, "diagonal": 2, "rnn": 1, "gru": 3, "lstm": 4}
 _TIME_CONSTANTS = (0.5, 100.0)  # of the first and the last unit at the start, in usual gaps
 
 
+def first_log_time_constants(hidden: int) -> Tensor:
+    """(H,) from short memories to long ones."""
+    return torch.linspace(math.log(_TIME_CONSTANTS[0]), math.log(_TIME_CONSTANTS[1]), hidden)
+
+
 class Stepwise(nn.Module):
     """Stacked recurrent layers with torch's parameter names, one step at a time.
 
@@ -24,7 +29,7 @@ class Stepwise(nn.Module):
         input_size, hidden_size, num_layers: d, H and L.
         time_aware: whether the state decays with the gaps.
 
-    `forward(x, state=None, gaps=None)` takes x (batch, time, d) and gaps (batch, time), the time since the step before in units of the
+    `forward(x, state=None, elapsed=None)` takes x (batch, time, d) and elapsed (batch, time), the time since the step before in units of the
     usual gap, and returns the top layer's hidden states (batch, time, H) and the last states: (L, batch, H), for an LSTM a pair of them.
     """
 
@@ -46,17 +51,14 @@ class Stepwise(nn.Module):
             for name, shape in shapes.items():
                 self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
             if time_aware:
-                first, last = map(math.log, _TIME_CONSTANTS)
-                self.register_parameter(
-                    f"log_time_constant_l{k}", nn.Parameter(torch.linspace(first, last, hidden_size))
-                )
+                self.register_parameter(f"log_time_constant_l{k}", nn.Parameter(first_log_time_constants(hidden_size)))
 
-    def forward(self, x: Tensor, state: Any = None, gaps: Tensor | None = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, state: Any = None, elapsed: Tensor | None = None) -> tuple[Tensor, Any]:
         zeros = x.new_zeros(self.num_layers, x.shape[0], self.hidden_size)
         given = (zeros, zeros) if state is None else state if self.cell == "lstm" else (state, zeros)
         ends = []
         for k in range(self.num_layers):
-            x, end = self._layer(k, x, (given[0][k], given[1][k]), gaps)
+            x, end = self._layer(k, x, (given[0][k], given[1][k]), elapsed)
             ends.append(end)
         h, c = (torch.stack(parts) for parts in zip(*ends, strict=True))
         return x, (h, c) if self.cell == "lstm" else h

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statewise.kernels import _threads, elman, gru, lstm
+from statewise.kernels import _threads, _weights, elman, gru, lstm
 from statewise.kernels._lanes import BLOCK_BYTES
 from statewise.ops.recurrent_steps import unrolled
 
@@ -60,20 +60,28 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """How weights lie in the kernels' matrices: (blocks, padded) columns, and which of torch's gates each block of columns holds."""
+class _Blocks:
+    """Blocks of columns in the kernels' matrices, and which of them each of torch's gates fills: where it meets the input, and the state."""
 
-    blocks: int
-    from_input: tuple[int, ...]  # column block -> it meets the input; in the order of torch's gates
-    from_state: tuple[int, ...]
+    count: int
+    into: np.ndarray
+    onto: np.ndarray
 
 
-_SHAPES = {
-    "tanh": _Shape(1, (0,), (0,)),
-    "relu": _Shape(1, (0,), (0,)),
-    "gru": _Shape(4, (1, 2, 0), (1, 2, 3)),
-    "lstm": _Shape(4, (0, 1, 2, 3), (0, 1, 2, 3)),
+_PLAIN = _Blocks(1, np.array([0]), np.array([0]))
+BLOCKS = {
+    "tanh": _PLAIN,
+    "relu": _PLAIN,
+    "gru": _Blocks(4, np.array([1, 2, 0]), np.array([1, 2, 3])),
+    "lstm": _Blocks(4, np.arange(4), np.arange(4)),
 }
+_SAVED = {"tanh": 1, "relu": 1, "gru": 4, "lstm": 6}  # blocks that the backward pass reads
+
+
+def padded_width(count: int, dtype: np.dtype) -> int:
+    """The least multiple of the width of a block that is not below `count`."""
+    lanes = BLOCK_BYTES // dtype.itemsize
+    return -(-count // lanes) * lanes
 
 
 def recurrence(
@@ -148,24 +156,21 @@ class _Run:
         b_ih: Tensor | None,
         b_hh: Tensor | None,
     ) -> None:
-        self.kind, self.rows, self.shape = kind, rows, _SHAPES[kind]
+        self.kind, self.rows, self.blocks = kind, rows, BLOCKS[kind]
         self.x = x.detach().contiguous().numpy()
         self.count, self.inputs = self.x.shape
         self.units = w_hh.shape[1]
-        self.lanes = BLOCK_BYTES // self.x.itemsize
-        self.padded = -(-self.units // self.lanes) * self.lanes
+        self.padded = padded_width(self.units, self.x.dtype)
         self.dtype = self.x.dtype
         self.state = self._padded(h.detach().numpy())
         self.cell = None if c is None else self._padded(c.detach().numpy())
         self.decay = None if log_decay is None else self._padded(np.exp(log_decay.detach().numpy()))
         self.mask = None if mask is None else self._padded(mask.detach().numpy())
-        self.weight, self.back = self._weights(
-            *(None if w is None else w.detach().numpy() for w in (w_ih, w_hh, b_ih, b_hh))
-        )
+        self.weight, self.back, self.aside = self._weights(w_ih, w_hh, b_ih, b_hh)
         width = self.inputs + 1 + self.padded
         self.operand = np.empty((self.count, width), self.dtype)
         self.kept, self.place = (self.operand, self.inputs + 1) if mask is None else (self._empty(1), 0)
-        self.saved = self._empty({"tanh": 1, "relu": 1, "gru": 4, "lstm": 6}[kind])
+        self.saved = self._empty(_SAVED[kind])
         threads = torch.get_num_threads() if float(self.count) * width * self.weight.shape[1] > _WORTH_SHARING else 1
         self.shards = rows.shards(threads)
 
@@ -178,27 +183,25 @@ class _Run:
         result[:, : self.units] = array
         return result
 
-    def _weights(self, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple[np.ndarray, np.ndarray]:
-        """[W_ih | b | W_hh]ᵀ (d + 1 + Hp, blocks Hp) and W_hh (gates Hp, Hp), padded with zeros."""
-        shape, d, size = self.shape, self.inputs, self.units
-        gates = len(shape.from_input)
-        weight = np.zeros((d + 1 + self.padded, shape.blocks, self.padded), self.dtype)
-        back = np.zeros((gates, self.padded, self.padded), self.dtype)
-        into, onto = list(shape.from_input), list(shape.from_state)
-        weight[:d, into, :size] = w_ih.reshape(gates, size, d).transpose(2, 0, 1)
-        weight[d + 1 : d + 1 + size, onto, :size] = w_hh.reshape(gates, size, size).transpose(2, 0, 1)
-        if b_ih is not None:
-            weight[d, into, :size] += b_ih.reshape(gates, size)
-            weight[d, onto, :size] += b_hh.reshape(gates, size)
-        back[:, :size, :size] = w_hh.reshape(gates, size, size)
-        return weight.reshape(d + 1 + self.padded, -1), back.reshape(-1, self.padded)
+    def _weights(self, *given: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """torch's parameters as the kernels read them."""
+        arrays = [np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given]
+        columns = self.blocks.count * self.padded
+        weight = np.zeros((self.inputs + 1 + self.padded, columns), self.dtype)
+        back = np.zeros((len(self.blocks.into) * self.padded, self.padded), self.dtype)
+        aside = np.zeros((columns, padded_width(self.inputs, self.dtype)), self.dtype)
+        _weights.pack_forward(*arrays, self.blocks.into, self.blocks.onto, weight)
+        _weights.pack_backward(*arrays[:2], self.blocks.into, back, aside)
+        return weight, back, aside
 
     def _share(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(first, last)`` for every shard, the last one in this thread."""
-        jobs = [_threads.pool().submit(work, first, last) for first, last in self.shards[:-1]]
-        work(*self.shards[-1])
-        for job in jobs:
-            job.result()
+        """Call ``work(first, last)`` for every shard of the sequences, the last one in this thread."""
+        _in_threads(work, self.shards)
+
+    def _share_range(self, count: int, work: Callable[[int, int], None]) -> None:
+        """Call ``work(first, last)`` for as many parts of 0 … count as there are shards."""
+        bounds = [count * k // len(self.shards) for k in range(len(self.shards) + 1)]
+        _in_threads(work, [(a, b) for a, b in pairwise(bounds) if b > a])
 
     def forward(self) -> tuple[Tensor, ...]:
         output = np.empty((self.count, self.units), self.dtype)
@@ -229,7 +232,7 @@ class _Run:
     def backward(self, upstream: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         given = [tensor.detach().contiguous().numpy() for tensor in upstream]
         gradient, work = self._padded(given[1]), np.zeros_like(self.state)
-        d_gates = self._empty(self.shape.blocks)
+        d_gates = self._empty(self.blocks.count)
         d_log_decay = None if self.decay is None else self._empty(1)
         d_cell = self._padded(given[2]) if self.kind == "lstm" else None
         start = (given[0], self.kept, self.place, self.decay, self.mask, self.back, self.saved, gradient)
@@ -242,26 +245,40 @@ class _Run:
         else:
             rectified = self.kind == "relu"
             self._share(lambda first, last: elman.backward(*start, *walk, first, last, reverse, rectified))
-        d_gates = torch.from_numpy(d_gates)
         own = [
             None if a is None else torch.from_numpy(a[:, : self.units].copy()) for a in (gradient, d_cell, d_log_decay)
         ]
         d_x = self._input_gradient(d_gates) if wanted[0] else None
         return d_x, *own, *(self._weight_gradients(d_gates) if any(wanted[4:]) else (None,) * 4)
 
-    def _input_gradient(self, d_gates: Tensor) -> Tensor:
-        meeting = len(self.shape.from_input) * self.padded
-        return d_gates[:, :meeting] @ torch.from_numpy(self.weight)[: self.inputs, :meeting].T
+    def _input_gradient(self, d_gates: np.ndarray) -> Tensor:
+        meeting = len(self.blocks.into) * self.padded
+        d_x = np.empty((self.count, self.inputs), self.dtype)
+        self._share_range(
+            self.count,
+            lambda first, last: _weights.input_gradient(
+                d_gates, self.aside, meeting, np.empty((4, self.aside.shape[1]), self.dtype), d_x, first, last
+            ),
+        )
+        return torch.from_numpy(d_x)
 
-    def _weight_gradients(self, d_gates: Tensor) -> tuple[Tensor, ...]:
-        d, size = self.inputs, self.units
-        both = (d_gates.T @ torch.from_numpy(self.operand)).reshape(self.shape.blocks, self.padded, -1)[:, :size]
-        into, onto = (
-            both[list(order)].reshape(-1, both.shape[2]) for order in (self.shape.from_input, self.shape.from_state)
+    def _weight_gradients(self, d_gates: np.ndarray) -> tuple[Tensor, ...]:
+        both, (into, onto) = np.zeros_like(self.weight), (self.blocks.into, self.blocks.onto)
+        self._share_range(
+            self.blocks.count,
+            lambda first, last: _weights.weight_gradient(
+                self.operand, d_gates, self.inputs, into, onto, both, first, last
+            ),
         )
-        return (
-            into[:, :d].contiguous(),
-            onto[:, d + 1 : d + 1 + size].contiguous(),
-            into[:, d].contiguous(),
-            onto[:, d].contiguous(),
-        )
+        rows = len(into) * self.units
+        found = [np.empty(shape, self.dtype) for shape in ((rows, self.inputs), (rows, self.units), (rows,), (rows,))]
+        _weights.unpack(both, into, onto, *found)
+        return tuple(torch.from_numpy(array) for array in found)
+
+
+def _in_threads(work: Callable[[int, int], None], parts: list[tuple[int, int]]) -> None:
+    jobs = [_threads.pool().submit(work, *part) for part in parts[:-1]]
+    if parts:
+        work(*parts[-1])
+    for job in jobs:
+        job.result()
