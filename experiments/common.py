@@ -121,5 +121,5 @@ def broken_bounds(result: dict[str, Any], bounds: dict[str, list[float]]) -> lis
     return [
         f"{name} is {result.get(name)}, not from {low} to {high}"
         for name, (low, high) in bounds.items()
-        if not low <= result.get(name, float("nan")) <= high
+        if name not in result or not low <= result[name] <= high
     ]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import common
 from experiments.adding.run import batches, problem
 from torch import Tensor, nn
 
+from experiments import common
 from statewise.nn.initialise import initialise
 
 CELLS = {"rnn": "orthogonal", "lstm": "chrono", "gru": "chrono"}
@@ -93,7 +93,7 @@ def tuned(cell: str, steps: int, updates: int, rates: list[float], library: str,
 
 
 def run(quick: bool, library: str = "torch", seed: int = 0) -> dict[str, Any]:
-    steps, updates, rates = (20, 20, [5e-3]) if quick else (100, 1500, [1e-3, 3e-3, 1e-2])
+    steps, updates, rates = (20, 20, [5e-3]) if quick else (100, 1500, [3e-3, 1e-2])
     cells = {cell: tuned(cell, steps, updates, rates, library, seed) for cell in CELLS}
     result: dict[str, Any] = {"steps": steps, "updates": updates, "hidden": HIDDEN, "cells": cells}
     return result | {f"{cell} mse": own["test mse"] for cell, own in cells.items()}
