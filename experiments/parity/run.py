@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from experiments import common
 from torch import Tensor, nn
 
+from experiments import common
 from statewise.nn.initialise import initialise
 
 BITS = 3
