@@ -142,4 +142,4 @@ if __name__ == "__main__":
     fields = {name: {"type": type(value), "default": value} for name, value in vars(Settings()).items()}
     given = common.arguments(__doc__, data={"required": True, "help": "the file of the chorales"}, **fields)
     own = Settings(**{name: getattr(given, name) for name in fields})
-    common.report(__file__, lambda: run(given.data, given.quick, given.library, given.seed, own))
+    common.report(__file__, lambda: run(given.data, given.quick, given.library, given.seed, own), given.quick)

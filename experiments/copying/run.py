@@ -67,4 +67,4 @@ def run(quick: bool, library: str = "torch", seed: int = 0, initial: str = "chro
 
 if __name__ == "__main__":
     given = common.arguments(__doc__, initial={"choices": ("chrono", "torch"), "default": "chrono"})
-    common.report(__file__, lambda: run(given.quick, given.library, given.seed, given.initial))
+    common.report(__file__, lambda: run(given.quick, given.library, given.seed, given.initial), given.quick)

@@ -65,4 +65,4 @@ def run(quick: bool, library: str = "torch", seed: int = 0) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = common.arguments(__doc__)
-    common.report(__file__, lambda: run(given.quick, given.library, given.seed))
+    common.report(__file__, lambda: run(given.quick, given.library, given.seed), given.quick)

@@ -125,4 +125,4 @@ if __name__ == "__main__":
     if given.draw:
         draw(common.expected(__file__)["result"], given.draw)
     else:
-        common.report(__file__, lambda: run(given.quick, given.library, given.seed))
+        common.report(__file__, lambda: run(given.quick, given.library, given.seed), given.quick)
