@@ -63,6 +63,11 @@ def half_life(flow: list[float]) -> float:
     return math.log(2) / -slope if slope < 0 else math.inf
 
 
+def rounded(steps: float) -> float | None:
+    """To a tenth of a step; None for never, which JSON has no number for."""
+    return round(steps, 1) if math.isfinite(steps) else None
+
+
 def tuned(cell: str, steps: int, updates: int, rates: list[float], library: str, seed: int) -> dict[str, Any]:
     """The best of all rates and both initialisations by the validation error, and what it reaches on test problems."""
     mse = nn.functional.mse_loss
@@ -83,8 +88,8 @@ def tuned(cell: str, steps: int, updates: int, rates: list[float], library: str,
                     "lr": lr,
                     "validation mse": error,
                     "test mse": round(common.evaluate(model, test, mse), 5),
-                    "half-life before": round(half_life(before), 1),
-                    "half-life after": round(half_life(after), 1),
+                    "half-life before": rounded(half_life(before)),
+                    "half-life after": rounded(half_life(after)),
                     "flow before": [float(f"{value:.3g}") for value in before[::LAGS]],
                     "flow after": [float(f"{value:.3g}") for value in after[::LAGS]],
                 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_every_experiment_is_found():
     assert NAMES == ["adding", "chorales", "copying", "parity", "remember"]
 
 
-@pytest.mark.parametrize("name", ["adding", "chorales", "parity"])
+@pytest.mark.parametrize("name", ["adding", "chorales", "parity", "remember"])
 def test_the_recorded_result_keeps_its_bounds(name):
     recorded = common.expected(ROOT / "experiments" / name / "run.py")
     assert recorded["bounds"] and common.broken_bounds(recorded["result"], recorded["bounds"]) == []
@@ -171,3 +172,32 @@ def test_the_chorales_run_on_a_file(tmp_path):
     assert (
         result["test nats"] < 3 * (math.log(3) - 2 / 3 * math.log(2)) + 0.1
     )  # three keys, each on in a third of the steps
+
+
+def test_the_page_shows_what_was_recorded():
+    """Every number of the table on the page is the record's."""
+    page = (ROOT / "docs" / "guide" / "remember.md").read_text(encoding="utf-8")
+    for cell, own in common.expected(remember.__file__)["result"]["cells"].items():
+        row = re.search(rf"^\| {cell.upper()} \|(.*)\|$", page, re.M)
+        assert row is not None
+        halves = [own["half-life before"], own["half-life after"]]
+        wanted = [own["initial"], f"{own['lr']:g}", f"{own['test mse']:.4f}"]
+        wanted += ["never" if steps is None else f"{steps:g}" for steps in halves]
+        assert [part.strip() for part in row[1].split("|")] == wanted
+
+
+def test_the_picture_is_drawn_from_the_record(tmp_path):
+    """The page's own picture is the one that is drawn, but for matplotlib's version."""
+    remember.draw(common.expected(remember.__file__)["result"], tmp_path / "flow.svg")
+    drawn, kept = (
+        path.read_text(encoding="utf-8") for path in (tmp_path / "flow.svg", ROOT / "docs/guide/remember.svg")
+    )
+    labels = [re.findall(r"<!-- (.*?) -->", text) for text in (drawn, kept)]
+    assert labels[0] == labels[1] and "RNN, test error 0.161" in labels[0]
+
+
+def test_the_reduced_comparison_runs():
+    """Twenty updates on twenty steps: nothing is learned, every part runs."""
+    result = remember.run(True, "statewise")
+    assert set(result["cells"]) == set(remember.CELLS)
+    assert all(own["flow before"][0] == 1.0 for own in result["cells"].values())
