@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from experiments import common
 from torch import Tensor, nn
 
+from experiments import common
 from statewise.nn.initialise import initialise
 
 
@@ -53,4 +53,4 @@ def run(quick: bool, library: str = "torch", seed: int = 0) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = common.arguments(__doc__)
-    common.report(__file__, lambda: run(given.quick, given.library, given.seed))
+    common.report(__file__, lambda: run(given.quick, given.library, given.seed), given.quick)

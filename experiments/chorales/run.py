@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import common
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from experiments import common
 
 KEYS = 88
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the network is trained; chosen by the validation chorales.
+    """How the network is trained. What else was tried stands in `expected.json`.
 
     Attributes:
         shift: training chorales are transposed by up to so many semitones.
@@ -141,4 +142,4 @@ if __name__ == "__main__":
     fields = {name: {"type": type(value), "default": value} for name, value in vars(Settings()).items()}
     given = common.arguments(__doc__, data={"required": True, "help": "the file of the chorales"}, **fields)
     own = Settings(**{name: getattr(given, name) for name in fields})
-    common.report(__file__, lambda: run(given.data, given.quick, given.library, given.seed, own))
+    common.report(__file__, lambda: run(given.data, given.quick, given.library, given.seed, own), given.quick)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from statewise._core.errors import InputError
 from statewise.kernels import linear_scan as kernels
+from statewise.ops import memory
 
 _FUSED = {torch.float32, torch.float64, torch.complex64, torch.complex128}
 
@@ -83,7 +83,7 @@ class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, initial: Tensor, lengths: Tensor | None, batch_first: bool) -> Tensor:
         if _is_fused(b):
-            h = torch.empty(b.shape, dtype=b.dtype)
+            h = memory.empty(b.shape, b.dtype)
             kernels.scan(_array(a), _array(b), _array(initial), _array(lengths), batch_first, h.numpy())
         else:
             h = _parallel(a, b, initial, lengths, batch_first)
@@ -114,9 +114,9 @@ def _array(tensor: Tensor | None) -> Any:
 def _fused_gradient(
     a: Tensor, initial: Tensor, h: Tensor, lengths: Tensor | None, batch_first: bool, g: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    empty, zeros = (partial(make, dtype=h.dtype) for make in (torch.empty, torch.zeros))
-    da = zeros(initial.shape) if a.ndim == 1 else empty(a.shape)
-    db, dinitial = empty(h.shape), zeros(initial.shape)
+    dinitial = torch.zeros(initial.shape, dtype=h.dtype)
+    da = torch.zeros_like(dinitial) if a.ndim == 1 else memory.empty(a.shape, h.dtype)
+    db = memory.empty(h.shape, h.dtype)
     given = (_array(a), _array(initial), _array(lengths), batch_first, _array(h), _array(g))
     kernels.scan_gradient(*given, da.numpy(), db.numpy(), dinitial.numpy())
     return da.sum(0) if a.ndim == 1 else da, db, dinitial
