@@ -63,8 +63,10 @@ def export_onnx(what: Any, path: str | os.PathLike[str], initial_state: bool = F
 def _layer(layer: nn.RNNBase, path: str | os.PathLike[str], initial_state: bool) -> Path:
     if layer.proj_size:
         raise UnsupportedError("the layer has proj_size, for which ONNX has no operator; export a layer without it")
-    if getattr(layer, "time_constant", None) is not None or getattr(layer, "decay_inputs", 0):
-        raise UnsupportedError("the layer's state decays with time, for which ONNX has no operator; export one without it")
+    if getattr(layer, "time_constant", None) is not None or getattr(layer, "decay_inputs", False):
+        raise UnsupportedError(
+            "the layer's state decays with time, for which ONNX has no operator; export one without it"
+        )
     graph, cell = Graph(), _CELLS[layer.mode]
     params = {name: p.detach().double().cpu().numpy() for name, p in layer.named_parameters()}
     axes: list[str | int] = ["batch", "time"] if layer.batch_first else ["time", "batch"]

@@ -165,7 +165,7 @@ class _Problem(Carried):
 
     def __init__(self, options: dict[str, Any], plan: Plan, seed: int) -> None:
         self.plan = plan
-        self.kept: dict[tuple[bool, int], tuple[Any, ...]] = {}
+        self.kept: dict[int, tuple[Any, ...]] = {}
         self.state: Any = None
         self.before: Any = None  # the state that the last chunk began with, to look into what went wrong in it
         seen = features(plan.scaling, plan.seqs, plan.output)
@@ -189,17 +189,23 @@ class _Problem(Carried):
         return self.network(x, skip, gaps), y, weight
 
     def gathered(self, windows: Windows, which: np.ndarray) -> tuple[Any, ...]:
-        """The tensors of some windows; kept where the same ones come again and again."""
-        steady = windows is self.validation or len(which) == len(windows)
-        key = (windows is self.validation, int(which[0]))
-        if steady and key in self.kept:
-            return self.kept[key]
+        """The tensors of some windows. Those that come in every epoch, all of them or pieces of the validation part, are kept."""
+        judging = windows is self.validation
+        if not judging and len(which) < len(windows):
+            return self.tables(windows, which)
+        first = int(which[0]) if judging else -1
+        if first not in self.kept:
+            self.kept[first] = self.tables(windows, which if judging else np.arange(len(windows)))
+        if judging:
+            return self.kept[first]
+        order = torch.from_numpy(which)
+        return tuple(None if part is None else part[order] for part in self.kept[first])
+
+    def tables(self, windows: Windows, which: np.ndarray) -> tuple[Any, ...]:
+        """Cell features, skip features, gaps, values and weights of some windows, each (batch, time, …)."""
         rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
         gaps = None if self.gaps is None else self.gaps[rows]
-        found = self.x[rows], self.skip[rows], gaps, self.y[rows], self.weight[rows] * scored[..., None]
-        if steady:
-            self.kept[key] = found
-        return found
+        return self.x[rows], self.skip[rows], gaps, self.y[rows], self.weight[rows] * scored[..., None]
 
     def chunk(self, chunk: Chunk) -> tuple[HeadOutput, torch.Tensor, torch.Tensor]:
         """As `outputs`, from the state that the chunk before left, and leaving its own."""

@@ -52,9 +52,9 @@ def bucketed(length: np.ndarray, size: int, shuffle: Callable[[int], np.ndarray]
     A random order is cut into pools of several batches; each pool is sorted by length and cut into batches, and these are shuffled.
     So an epoch has every item once, and which meet in a batch still depends on chance. `shuffle(n)` gives a random order of n.
     """
-    if size >= len(length):
-        return [np.arange(len(length))]  # one batch: its order says nothing
     order = shuffle(len(length))
+    if size >= len(length):
+        return [order]
     pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
     pools = [pool[np.argsort(length[pool], kind="stable")] for pool in pools]
     batches = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
