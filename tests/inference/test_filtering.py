@@ -435,6 +435,24 @@ def test_sequences_that_start_alike_and_differ_in_gaps_and_lengths_are_filtered_
         np.testing.assert_allclose(together.cov_next[i], alone.cov_next[0], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("diffuse", [False, True])
+def test_more_sequences_than_lanes_with_inputs_and_gaps_are_filtered_as_if_alone(diffuse):
+    """Invariance: 200 sequences of 1 to 90 steps after one of 5, which leaves a path that later ones make longer; a tenth have gaps."""
+    rng = np.random.default_rng(3)
+    lengths = (5, *rng.integers(8 if diffuse else 1, 90, 200).tolist())
+    _, system, seqs, arrays, inputs = draw(8, lengths, 2, 2, 2, missing=0.0, diffuse=diffuse)
+    arrays = [y.copy() for y in arrays]
+    for i in rng.choice(np.arange(1, 201), 20, replace=False):
+        arrays[i][rng.integers(len(arrays[i])), rng.integers(2)] = np.nan
+    together = filtering.run_filter(system, Sequences.from_arrays(arrays, inputs=inputs), store=False)
+    for i, y in enumerate(arrays):
+        alone = filtering.run_filter(system, Sequences.from_arrays([y], inputs=[inputs[i]]), store=False, settle=False)
+        rows = slice(seqs.offsets[i], seqs.offsets[i + 1])
+        np.testing.assert_allclose(together.log_prob[rows], alone.log_prob, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.mean_next[i], alone.mean_next[0], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.cov_next[i], alone.cov_next[0], rtol=0, atol=1e-9)
+
+
 def test_a_covariance_that_may_be_held_for_a_short_sequence_is_not_held_for_a_long_one():
     """A gain that takes 10⁵ steps to settle, 1e-8 from its limit: 20 steps move it by less than 1e-11, 200 000 by all of that."""
     one, q = np.eye(1), 1e-10

@@ -50,7 +50,7 @@ def maximise(
         max_iter: iterations of each search.
         tol: largest entry of the gradient per step at which a search has converged.
         covariance: the estimate's approximate covariance near a start; its inverse is the curvature that the search starts with.
-        kept: if given, all starts are followed for a few iterations only, and this many, the best of them, to the end.
+        kept: if given, all starts are followed for a few iterations only, and this many of them to the end: the first, and the best of the others.
     """
     if kept is None or len(starts) <= kept:
         found = [
@@ -59,7 +59,7 @@ def maximise(
     else:
         first = min(_SCREENED, max_iter)
         tried = [_search(objective, start, steps, first, tol, _curvature(covariance, start, steps)) for start in starts]
-        tried.sort(key=lambda m: -m.log_prob)
+        tried[1:] = sorted(tried[1:], key=lambda m: -m.log_prob)
         found = [_go_on(objective, each, steps, max_iter, tol) for each in tried[:kept]]
         found += [each for each in tried[kept:] if each.outcome.ok]
     best = max(found, key=lambda m: m.log_prob)

@@ -84,7 +84,7 @@ def pack(par: VarmaParameters, trend: str) -> np.ndarray:
     """Free parameters as a vector; Σ by its Cholesky factor with a logarithmic diagonal."""
     chol = np.linalg.cholesky(par.cov)
     k = len(par.mean)
-    root = chol[np.tril_indices(k, -1)]
+    root = chol[below_diagonal(k)]
     parts = [par.mean if trend == "c" else np.zeros(0), par.weights.ravel(), par.ar.ravel(), par.ma.ravel()]
     return np.concatenate([*parts, np.log(np.diag(chol)), root])
 
@@ -100,12 +100,18 @@ def unpack_with_root(
     """`unpack`, and the Cholesky factor of Σ."""
     k, p, q, u = shape
     mean, weights, ar, ma, diagonal, below = (point[a:b] for a, b in itertools.pairwise(cuts(shape, trend)))
-    with np.errstate(over="ignore"):
-        low = np.diag(np.exp(diagonal))
-        low[np.tril_indices(k, -1)] = below
-        cov = low @ low.T
+    low = np.zeros((k, k))
+    low.ravel()[:: k + 1] = np.exp(diagonal)
+    low[below_diagonal(k)] = below
+    cov = low @ low.T
     mean = mean if trend == "c" else np.zeros(k)
     return VarmaParameters(ar.reshape(p, k, k), ma.reshape(q, k, k), mean, weights.reshape(k, u), cov), low
+
+
+@cache
+def below_diagonal(k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the entries of a k × k matrix below its diagonal."""
+    return np.tril_indices(k, -1)
 
 
 @cache
@@ -119,9 +125,10 @@ def cuts(shape: tuple[int, int, int, int], trend: str) -> tuple[int, ...]:
 def pack_gradient(gradient: VarmaParameters, low: np.ndarray, trend: str) -> np.ndarray:
     """The gradient in the vector of `pack` from that in the parameters, Σ as if its entries were free; `low` is its Cholesky factor."""
     mean = gradient.mean if trend == "c" else gradient.mean[:0]
+    k = len(low)
     root = (gradient.cov + gradient.cov.T) @ low
     parts = [mean, gradient.weights.ravel(), gradient.ar.ravel(), gradient.ma.ravel()]
-    return np.concatenate([*parts, np.diag(root) * np.diag(low), root[np.tril_indices(len(low), -1)]])
+    return np.concatenate([*parts, root.ravel()[:: k + 1] * low.ravel()[:: k + 1], root[below_diagonal(k)]])
 
 
 def objective_and_gradient(

@@ -38,7 +38,7 @@ class VarmaObjective:
         par, low = algebra.unpack_with_root(point, self.shape, self.trend)
         A, K = algebra.companion(par)
         k, p, q = len(low), len(par.ar), len(par.ma)
-        if p and not np.abs(np.linalg.eigvals(A)).max() < 1.0:
+        if p and not _is_stable(A):
             return None
         root = K @ low
         P0, P0_gradient, *work = np.empty((5, *A.shape))
@@ -124,8 +124,18 @@ class VarmaObjective:
             change = np.zeros((k, k))
             change[:, j] = low[:, i]
             jacobian[:k, x] = np.diag(change) / np.diag(low)
-            jacobian[k:, x] = change[np.tril_indices(k, -1)]
+            jacobian[k:, x] = change[algebra.below_diagonal(k)]
         return (jacobian * np.where(rows == columns, 0.5, 1.0)) @ jacobian.T
+
+
+def _is_stable(A: np.ndarray) -> bool:
+    """Whether the spectral radius is below 1: at once where a power's Frobenius norm is, else by the eigenvalues."""
+    power = A
+    for _ in range(4):
+        power = power @ power
+        if np.vdot(power, power) < 1.0:
+            return True
+    return bool(np.abs(np.linalg.eigvals(A)).max() < 1.0)
 
 
 def _lagged(x: np.ndarray, offsets: np.ndarray, by: int) -> np.ndarray:

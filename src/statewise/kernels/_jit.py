@@ -9,7 +9,12 @@ infinities: contraction into fused multiply-adds, division by way of the recipro
 ``nnan`` and ``ninf`` (under which a test for NaN is compiled away) and ``reassoc`` (under which sums depend on the
 machine).
 
-Decorate a function once: numba's cache tells functions apart by name and line, not by flags.
+``counted=False`` leaves reference counts out. They are locked additions, one for every array that an inlined helper or a
+view of a row gives a new name, and in a loop over short rows they take as long as the arithmetic. Such a function, and what
+it calls, allocates nothing, returns no array and assigns no slice to a slice; products by BLAS go through `gemm`.
+
+Decorate a function once: numba's cache tells functions apart by name and line, not by flags. Nor does the cache see a change
+in a function that another file's kernel has taken in: delete the `.nbi` files after one.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 import numba
+import numpy as np
 from numba.core import event
 
 from statewise._core.progress import shows_progress
@@ -31,19 +37,20 @@ FAST = frozenset({"contract", "arcp", "nsz"})
 @overload
 def jit(function: F) -> F: ...
 @overload
-def jit(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]: ...
-def jit(function: Any = None, *, fast: bool = False, inline: bool = False) -> Any:
-    """Compile a kernel: ``@jit``, or ``@jit(fast=True)`` for the NaN-safe fast math; `inline` is for tiny helpers."""
-    decorate = _policy(fast=fast, inline=inline)
+def jit(*, fast: bool = False, inline: bool = False, counted: bool = True) -> Callable[[F], F]: ...
+def jit(function: Any = None, *, fast: bool = False, inline: bool = False, counted: bool = True) -> Any:
+    """Compile a kernel: ``@jit``, or ``@jit(fast=True)`` for the NaN-safe fast math; `inline` for tiny helpers, ``counted=False`` for inner loops."""
+    decorate = _policy(fast=fast, inline=inline, counted=counted)
     return decorate if function is None else decorate(function)
 
 
-def _policy(*, fast: bool, inline: bool) -> Callable[[Any], Any]:
+def _policy(*, fast: bool, inline: bool, counted: bool) -> Callable[[Any], Any]:
     flags: dict[str, Any] = {
         "nogil": True,
         "error_model": "numpy",
         "fastmath": set(FAST) if fast else False,
         "inline": "always" if inline else "never",
+        "_nrt": counted,  # said either way: what is not said is taken over from the function that compiles this one first
     }
 
     def decorate(function: Any) -> Any:
@@ -56,6 +63,12 @@ def _policy(*, fast: bool, inline: bool) -> Callable[[Any], Any]:
             return numba.njit(function, cache=False, **flags)
 
     return decorate
+
+
+@jit
+def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out = a b by BLAS, for functions without reference counts, which cannot take the array that ``np.dot`` returns."""
+    np.dot(a, b, out)
 
 
 class _Compilation(event.TimingListener):

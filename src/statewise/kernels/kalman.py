@@ -16,12 +16,23 @@ been learnt: rounding errors in W are small against it, not against what is left
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.known import DEGENERATE_TOLERANCE, DENSE_SHARE, LOG_2PI, dense_sandwich, learn_known
-from statewise.kernels.steady import STEADY_SHARE, STRETCH, distance, path_run, same, steady_map, steady_run, will_stay
+from statewise.kernels.lanes import LANES, lanes_run
+from statewise.kernels.steady import (
+    STRETCH,
+    distance,
+    is_near,
+    same,
+    steady_map,
+    steady_run,
+    units_of,
+    will_stay,
+)
 from statewise.kernels.step import any_nonzero, copy, decorrelate, diagonal, nonzeros, sandwich, transition
 
 PATH = 256  # steps at most, and
@@ -29,7 +40,7 @@ PATH_STATES = 8  # states at most, for which the covariances of one sequence are
 DIFFUSE_TOLERANCE = 1e-10  # √F∞ relative to the terms of c'·reach; smaller: the entry tells nothing of the diffuse part
 
 
-@jit
+@jit(counted=False)
 def _diffuse_part(c, W, reach, rank, share):
     """share = W' c and F∞ = ‖W' c‖², 0 where that is rounding."""
     n, d = reach.shape
@@ -49,7 +60,7 @@ def _diffuse_part(c, W, reach, rank, share):
     return F_inf if F_inf > (DIFFUSE_TOLERANCE * terms) ** 2 else 0.0
 
 
-@jit
+@jit(counted=False)
 def _forget_direction(W, rank, share, F_inf):
     """Reflect the columns of W so that `share` comes to lie along the last one (Householder), and remove that one."""
     last = rank - 1
@@ -65,7 +76,7 @@ def _forget_direction(W, rank, share, F_inf):
         W[a, last] = 0.0
 
 
-@jit
+@jit(counted=False)
 def _update(c, d, value, m, P, size, W, reach, rank, gain, gain_inf, share):
     """Learn one entry with row c and error variance d. Returns its log density and a code: 0 fine, 1 it used up diffuseness, 2 degenerate.
 
@@ -105,7 +116,7 @@ def _update(c, d, value, m, P, size, W, reach, rank, gain, gain_inf, share):
     return -0.5 * (LOG_2PI + math.log(F) + error * error / F), 0
 
 
-@jit
+@jit(counted=False)
 def _move_columns(A, W, work):
     """W ← A W."""
     n, d = W.shape
@@ -122,7 +133,7 @@ def _move_columns(A, W, work):
             W[a, k] = work[a, k]
 
 
-@jit
+@jit(counted=False)
 def _directions(W):
     """How many columns of W are left: those up to the last that is not zero."""
     rank = W.shape[1]
@@ -134,19 +145,19 @@ def _directions(W):
     return rank
 
 
-@jit(fast=True, inline=True)
-def _see(row, seen, k_before):
-    """List the observed entries of a row in `seen`. Returns how many, and whether they differ from those listed before."""
+@jit(fast=True, inline=True, counted=False)
+def _see(y, t, seen, k_before):
+    """List the observed entries of row t in `seen`. Returns how many, and whether they differ from those listed before."""
     k, changed = 0, False
-    for j in range(row.shape[0]):
-        if not np.isnan(row[j]):
+    for j in range(y.shape[1]):
+        if not np.isnan(y[t, j]):
             changed = changed or k >= k_before or seen[k] != j
             seen[k] = j
             k += 1
     return k, changed or k != k_before
 
 
-@jit
+@jit(counted=False)
 def _store(m, P, mean, cov, t):
     for a in range(m.shape[0]):
         mean[t, a] = m[a]
@@ -154,14 +165,14 @@ def _store(m, P, mean, cov, t):
             cov[t, a, b] = P[a, b]
 
 
-@jit
+@jit(counted=False)
 def _store_diffuse(C, W, reach, rank, share, out, t):
     """out[t, j]: whether the prediction of entry j has infinite variance."""
     for j in range(C.shape[0]):
         out[t, j] = _diffuse_part(C[j], W, reach, rank, share) > 0.0
 
 
-@jit
+@jit(counted=False)
 def _store_diffuse_states(W, reach, rank, share, unit, out, t):
     """out[t, a]: whether state a still has infinite variance."""
     for a in range(W.shape[0]):
@@ -170,7 +181,7 @@ def _store_diffuse_states(W, reach, rank, share, unit, out, t):
         unit[a] = 0.0
 
 
-@jit
+@jit(counted=False)
 def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain_inf, share):
     """All observed entries of step t. Returns the log density, how many diffuse directions are left, and whether an entry was degenerate."""
     total, degenerate = 0.0, False
@@ -189,7 +200,7 @@ def _learn(y, t, seen, k, low, D, Cs, ys, m, P, size, W, reach, rank, gain, gain
     return total, rank, degenerate
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def _move(At, G, offset, t, ys, k, cross, m, moved):
     """m ← Ab m + offset + G y*, with At = Ab'."""
     n = m.shape[0]
@@ -209,7 +220,7 @@ def _move(At, G, offset, t, ys, k, cross, m, moved):
         m[a] = moved[a]
 
 
-@jit
+@jit(counted=False)
 def _list_moves(Ab, index, count, At):
     """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
     nonzeros(Ab, index, count)
@@ -262,7 +273,7 @@ def _filter_diffuse(
     for t in range(start, stop):
         if rank == 0:
             return t, status
-        k, changed = _see(y[t], seen, k)
+        k, changed = _see(y, t, seen, k)
         if changed:
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             if cross:
@@ -287,7 +298,201 @@ def _filter_diffuse(
     return stop, status
 
 
-@jit(fast=True)
+class _Room(NamedTuple):
+    """What a pass over complete and incomplete rows works in: p entries, n states."""
+
+    seen: np.ndarray
+    low: np.ndarray
+    Cs: np.ndarray
+    G: np.ndarray
+    Ab: np.ndarray
+    Qb: np.ndarray
+    At: np.ndarray
+    index: np.ndarray
+    count: np.ndarray
+    D: np.ndarray
+    ys: np.ndarray
+    z: np.ndarray
+    sd: np.ndarray
+    u: np.ndarray
+    ut: np.ndarray
+    moved: np.ndarray
+    size: np.ndarray
+    work: np.ndarray
+    x: np.ndarray
+
+
+class _Limit(NamedTuple):
+    """The steady state: P before and after an observation, the scaled gains, the map of a step, the scales of the states; the P that was
+    looked at last, and zeros (n,).
+    """
+
+    P: np.ndarray
+    P_filt: np.ndarray
+    u: np.ndarray
+    M: np.ndarray
+    unit: np.ndarray
+    before: np.ndarray
+    floor: np.ndarray
+
+
+class _Path(NamedTuple):
+    """The covariances that a sequence went through while nothing was missing, and what serves others that start alike (see `lanes`)."""
+
+    covs: np.ndarray
+    maps: np.ndarray
+    constants: np.ndarray
+    done: np.ndarray
+    who: np.ndarray
+    X: np.ndarray
+    Z: np.ndarray
+
+
+@jit
+def _room(n, p):
+    return _Room(
+        np.zeros(p, np.int64), np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n)),
+        np.empty((n, n)), np.empty((n, n), np.int64), np.empty(n, np.int64), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p),
+        np.zeros((p, n)), np.empty((n, p)), np.empty(n), np.empty(n), np.empty((n, n)), np.empty(n + p),
+    )  # fmt: skip
+
+
+@jit
+def _new_limit(n, p):
+    return _Limit(
+        np.empty((n, n)), np.empty((n, n)), np.empty((p, n)), np.empty((n + p, n + p)), np.empty(n), np.empty((n, n)), np.zeros(n)
+    )  # fmt: skip
+
+
+@jit
+def _new_path(n, p, keep, count):
+    lanes = LANES if keep else 0
+    return _Path(
+        np.zeros((keep + 1, n, n)), np.empty((keep, n + p, n + p)), np.empty(keep), np.zeros(count, np.int64),
+        np.empty(lanes, np.int64), np.empty((n + p, lanes)), np.empty((n + p, lanes)),
+    )  # fmt: skip
+
+
+@jit(counted=False)
+def _new_moves(A, Q, k, room):
+    """The transition given that k entries are seen. Returns whether it is dense."""
+    transition(A, Q, room.Cs, room.G, room.D, k, room.Ab, room.Qb)
+    return _list_moves(room.Ab, room.index, room.count, room.At)
+
+
+@jit(fast=True, counted=False)
+def _filter_known(
+    first, last, y, begins, ends, offset, A, C, Q, R, S, means, covs, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt,
+    statuses, settle, steady_rows, room, limit, path,
+):  # fmt: skip
+    """Filter each sequence from the row begins[i], where nothing is diffuse, to its end."""
+    p, keep = y.shape[1], path.constants.shape[0]
+    cross, filtered = any_nonzero(S), mean_filt.shape[0] > 0
+    k, dense = -1, _new_moves(A, Q, 0, room)
+    known_limit, limit_constant, horizon = False, 0.0, 0.0
+    kept, path_settled, group = 0, False, first
+    for i in range(first, last):
+        t, stop, m, P, status = begins[i], ends[i], means[i], covs[i], statuses[i]
+        if keep and i == group:
+            group = min(last, i + LANES) if kept else i + 1
+            for s in range(i, group):
+                path.done[s] = 0 if kept and same(covs[s], path.covs[0]) else -1
+            if kept:
+                lanes_run(
+                    i, group, y, begins, ends, offset, path.maps, path.constants, kept, path_settled and horizon == np.inf,
+                    means, path.done, path.who, path.X, path.Z, log_prob,
+                )  # fmt: skip
+        on_path = False
+        if keep:
+            if kept == 0:
+                copy(P, path.covs[0])
+                path.done[i] = 0
+            on_path = path.done[i] == kept and not path_settled
+            if path.done[i] > 0:
+                t += path.done[i]
+                copy(path.covs[min(path.done[i], kept)], P)
+        steady_from, complete, constant, constant_before = stop, 0, 0.0, 0.0
+        change, change_before, change_last = np.inf, np.inf, np.inf
+        if t == stop and keep and path_settled and path.done[i] >= kept:
+            steady_from = begins[i] + kept
+        while t < stop:
+            k, changed = _see(y, t, room.seen, k)
+            if changed:
+                decorrelate(C, R, S, room.seen, k, room.low, room.D, room.Cs, room.G, cross)
+                if cross:
+                    dense = _new_moves(A, Q, k, room)
+            here = False
+            on_path = on_path and k == p and kept < keep
+            if k < p or not settle:
+                complete, change_before = 0, np.inf
+            elif known_limit and stop - t <= horizon:
+                if is_near(P, limit.P, limit.unit):
+                    copy(limit.P, P)
+                    steady_from = t
+                    if store and not filtered:
+                        copy(P, cov_pred[t])
+                    t = steady_run(
+                        y, t, stop, offset, limit.M, limit.u, limit_constant, m, P, limit.P_filt, room.x, log_prob,
+                        store, mean_pred, cov_pred, mean_filt, cov_filt,
+                    )  # fmt: skip
+                    if t < stop:
+                        if store and not filtered:
+                            for passed in range(steady_from, t):
+                                copy(P, cov_pred[passed])
+                        steady_from = stop
+                    continue
+            else:
+                if complete % STRETCH == 0:
+                    if complete > STRETCH:
+                        moved = distance(P, limit.before, Q, limit.floor, room.size, np.inf)
+                        change = max(moved, abs(constant - constant_before))
+                        here = will_stay(change, change_before, (stop - t) / STRETCH)
+                        change_last, change_before = change_before, change
+                    copy(P, limit.before)
+                    constant_before = constant
+                complete += 1
+            if here:
+                copy(P, limit.P)
+            if store:
+                _store(m, P, mean_pred, cov_pred, t)
+            log_prob[t], constant, code = learn_known(
+                y, t, room.seen, k, room.low, room.D, room.Cs, room.ys, m, P, room.size, room.u, room.ut, room.z, room.sd, room.work
+            )  # fmt: skip
+            status = max(status, code)
+            if filtered:
+                _store(m, P, mean_filt, cov_filt, t)
+            _move(room.At, room.G, offset, t, room.ys, k, cross, m, room.moved)
+            on_path = on_path and code == 0
+            if on_path:
+                _map_of(room, path.maps[kept])
+                path.constants[kept] = constant
+                kept += 1
+            if here and code < 2:
+                _map_of(room, limit.M)
+                copy(P, limit.P_filt)
+                copy(room.u, limit.u)
+                copy(limit.P, P)
+                units_of(limit.P, Q, limit.unit)
+                known_limit, limit_constant, path_settled = True, constant, path_settled or on_path
+                horizon = np.inf if will_stay(change, change_last, np.inf) else stop - t
+                if t + 1 == stop:
+                    steady_from = t
+            elif dense:
+                dense_sandwich(room.Ab, room.At, P, room.Qb, room.work, P)
+            else:
+                sandwich(room.Ab, room.index, room.count, P, room.Qb, room.work, P)
+            if on_path:
+                copy(P, path.covs[kept])
+            t += 1
+        statuses[i], steady_rows[i] = status, steady_from
+
+
+@jit(counted=False)
+def _map_of(room, M):
+    steady_map(room.low, room.Cs, room.Ab, room.G, room.u, room.sd, room.x, room.ys, room.z, M)
+
+
+@jit
 def filter_packed(
     first,
     last,
@@ -333,100 +538,19 @@ def filter_packed(
         settle: whether a covariance that has settled is held constant (see `statewise.kernels.steady`).
         steady_rows: (N,) out: the step of each sequence from which the prediction's covariance is constant to the end; its length if none.
     """
-    p, n = y.shape[1], A.shape[0]
-    cross = any_nonzero(S)
-    seen, k = np.zeros(p, np.int64), -1
-    low, Cs, G, Ab, Qb = np.zeros((p, p)), np.zeros((p, n)), np.zeros((n, p)), np.empty((n, n)), np.empty((n, n))
-    D, ys, z, sd, u = np.zeros(p), np.zeros(p), np.zeros(p), np.zeros(p), np.zeros((p, n))
-    transition(A, Q, Cs, G, D, 0, Ab, Qb)
-    index, count, At, work = np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((n, n)), np.empty((n, n))
-    dense = _list_moves(Ab, index, count, At)
-    ut, moved, size = np.empty((n, p)), np.empty(n), np.empty(n)
-    before, limit, limit_filt, floor = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.zeros(n)
-    M, x, limit_u = np.empty((n + p, n + p)), np.empty(n + p), np.empty((p, n))
-    filtered = mean_filt.shape[0] > 0
-    known_limit, limit_constant, horizon = False, 0.0, 0.0
-    keep = PATH if settle and not store and last - first > 1 and n <= PATH_STATES else 0
-    covs_kept, maps, constants, kept = np.zeros((keep + 1, n, n)), np.empty((keep, n + p, n + p)), np.empty(keep), 0
+    count, p, n = len(offsets) - 1, y.shape[1], A.shape[0]
+    begins = offsets[:-1].copy()
     for i in range(first, last):
-        stop, m, P = offsets[i + 1], means[i], covs[i]
-        t, status = _filter_diffuse(
-            y, offsets[i], stop, offset, A, C, Q, R, S, m, P, W[i], reach[i], log_prob,
-            store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
-        )  # fmt: skip
-        steady_from, complete, constant, constant_before = stop, 0, 0.0, 0.0
-        change, change_before, change_last = np.inf, np.inf, np.inf
-        begin = t
-        if kept == 0 and keep:
-            copy(P, covs_kept[0])
-        on_path = keep > 0 and same(P, covs_kept[0])
-        if on_path and kept:
-            t = path_run(y, begin, min(stop, begin + kept), offset, maps, constants, m, x, log_prob)
-            copy(covs_kept[t - begin], P)
-        while t < stop:
-            k, changed = _see(y[t], seen, k)
-            if changed:
-                decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
-                if cross:
-                    transition(A, Q, Cs, G, D, k, Ab, Qb)
-                    dense = _list_moves(Ab, index, count, At)
-            here = False
-            on_path = on_path and k == p and kept < keep and t - begin == kept
-            if k < p or not settle:
-                complete, change_before = 0, np.inf
-            elif known_limit and stop - t <= horizon:
-                if distance(P, limit, Q, floor, size, STEADY_SHARE) <= STEADY_SHARE:
-                    copy(limit, P)
-                    steady_from = t
-                    if store and not filtered:
-                        copy(P, cov_pred[t])
-                    t = steady_run(
-                        y, t, stop, offset, M, limit_u, limit_constant, m, P, limit_filt, x, log_prob,
-                        store, mean_pred, cov_pred, mean_filt, cov_filt,
-                    )  # fmt: skip
-                    if t < stop:
-                        if store and not filtered:
-                            for passed in range(steady_from, t):
-                                copy(P, cov_pred[passed])
-                        steady_from = stop
-                    continue
-            else:
-                if complete % STRETCH == 0:
-                    if complete > STRETCH:
-                        change = max(distance(P, before, Q, floor, size, np.inf), abs(constant - constant_before))
-                        here = will_stay(change, change_before, (stop - t) / STRETCH)
-                        change_last, change_before = change_before, change
-                    copy(P, before)
-                    constant_before = constant
-                complete += 1
-            if here:
-                copy(P, limit)
-            if store:
-                _store(m, P, mean_pred, cov_pred, t)
-            log_prob[t], constant, code = learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work)
-            status = max(status, code)
-            if filtered:
-                _store(m, P, mean_filt, cov_filt, t)
-            _move(At, G, offset, t, ys, k, cross, m, moved)
-            on_path = on_path and code == 0
-            if on_path:
-                steady_map(low, Cs, Ab, G, u, sd, maps[kept])
-                constants[kept] = constant
-                kept += 1
-            if here and code < 2:
-                steady_map(low, Cs, Ab, G, u, sd, M)
-                copy(P, limit_filt)
-                copy(u, limit_u)
-                copy(limit, P)
-                known_limit, limit_constant = True, constant
-                horizon = np.inf if will_stay(change, change_last, np.inf) else stop - t
-                if t + 1 == stop:
-                    steady_from = t
-            elif dense:
-                dense_sandwich(Ab, At, P, Qb, work, P)
-            else:
-                sandwich(Ab, index, count, P, Qb, work, P)
-            if on_path:
-                copy(P, covs_kept[kept])
-            t += 1
-        statuses[i], steady_rows[i] = status, steady_from - offsets[i]
+        statuses[i] = 0
+        if _directions(W[i]) > 0:
+            begins[i], statuses[i] = _filter_diffuse(
+                y, offsets[i], offsets[i + 1], offset, A, C, Q, R, S, means[i], covs[i], W[i], reach[i], log_prob,
+                store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
+            )  # fmt: skip
+    keep = PATH if settle and not store and last - first > 1 and n <= PATH_STATES else 0
+    _filter_known(
+        first, last, y, begins, offsets[1:], offset, A, C, Q, R, S, means, covs, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt,
+        statuses, settle, steady_rows, _room(n, p), _new_limit(n, p), _new_path(n, p, keep, count if keep else 0),
+    )  # fmt: skip
+    for i in range(first, last):
+        steady_rows[i] -= offsets[i]

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from statewise.kernels._jit import jit
+from statewise.kernels._jit import gemm, jit
 
 LOG_2PI = math.log(2.0 * math.pi)
 DEGENERATE_TOLERANCE = 1e-14  # F relative to the terms that it is the remainder of: below, no digit is left;
@@ -21,7 +21,7 @@ BLAS_SIZE = 8  # states, from which on a product by BLAS takes less time than pl
 DENSE_SHARE = 0.4  # of nonzero entries in A, from which on its zeros are not looked for
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def row_products(rows, k, M, Mt, out):
     """out[i] = M rows[i] for the first k rows, with Mt = M'; the zeros of a single row are not multiplied."""
     n = M.shape[0]
@@ -33,7 +33,7 @@ def row_products(rows, k, M, Mt, out):
                     total += M[a, b] * rows[i, b]
                 out[i, a] = total
     elif k > 1:
-        np.dot(rows[:k], Mt, out[:k])
+        gemm(rows[:k], Mt, out[:k])
     elif k == 1:
         for a in range(n):
             out[0, a] = 0.0
@@ -44,7 +44,7 @@ def row_products(rows, k, M, Mt, out):
                     out[0, a] += weight * Mt[b, a]
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def _take_off(u, ut, k, P, work):
     """P ← P − Σ u_i u_i' over the first k rows of u (p, n). ut (n, p) and work (n, n) are room to work in."""
     n = P.shape[0]
@@ -66,30 +66,30 @@ def _take_off(u, ut, k, P, work):
     for i in range(u.shape[0]):
         for a in range(n):
             ut[a, i] = u[i, a] if i < k else 0.0
-    np.dot(ut, u, work)
+    gemm(ut, u, work)
     for a in range(n):
         for b in range(n):
             P[a, b] -= work[a, b]
 
 
-@jit(fast=True, inline=True)
-def _dot(x, z):
-    """x'z in four partial sums, which a processor can add at the same time."""
-    n, a = x.shape[0], 0
+@jit(fast=True, inline=True, counted=False)
+def _dot(X, i, Z, j):
+    """X[i]'Z[j] in four partial sums, which a processor can add at the same time."""
+    n, a = X.shape[1], 0
     one, two, three, four = 0.0, 0.0, 0.0, 0.0
     while a + 4 <= n:
-        one += x[a] * z[a]
-        two += x[a + 1] * z[a + 1]
-        three += x[a + 2] * z[a + 2]
-        four += x[a + 3] * z[a + 3]
+        one += X[i, a] * Z[j, a]
+        two += X[i, a + 1] * Z[j, a + 1]
+        three += X[i, a + 2] * Z[j, a + 2]
+        four += X[i, a + 3] * Z[j, a + 3]
         a += 4
     while a < n:
-        one += x[a] * z[a]
+        one += X[i, a] * Z[j, a]
         a += 1
     return (one + two) + (three + four)
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
     """Learn the k entries `seen` of row t. Returns their log density, −½ Σ log 2πF alone, and a code: DEGENERATE an entry was, LOST
     one lost digits, 0 neither.
@@ -108,7 +108,7 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             value -= low[i, h] * ys[h]
         ys[i] = value
         for h in range(i):
-            along = _dot(u[h], Cs[i])
+            along = _dot(u, h, Cs, i)
             if along != 0.0:
                 for a in range(n):
                     u[i, a] -= along * u[h, a]
@@ -117,7 +117,7 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
             weight = Cs[i, a]
             error -= weight * m[a]
             scale += weight * weight * size[a]
-        F = D[i] + _dot(u[i], Cs[i])
+        F = D[i] + _dot(u, i, Cs, i)
         if not DEGENERATE_TOLERANCE * scale < F:
             code = DEGENERATE
             z[i], sd[i] = 0.0, 0.0
@@ -144,11 +144,11 @@ def learn_known(y, t, seen, k, low, D, Cs, ys, m, P, size, u, ut, z, sd, work):
     return constant - 0.5 * squares, constant, code
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def multiply(X, Y, out):
     """out = X Y; `out` is neither of them."""
     if X.shape[0] >= BLAS_SIZE:
-        np.dot(X, Y, out)
+        gemm(X, Y, out)
         return
     for a in range(out.shape[0]):
         for b in range(out.shape[1]):
@@ -158,7 +158,7 @@ def multiply(X, Y, out):
             out[a, b] = total
 
 
-@jit(fast=True, inline=True)
+@jit(fast=True, inline=True, counted=False)
 def dense_sandwich(A, At, P, Q, work, out):
     """out = A P A' + Q for symmetric P and Q, with At = A'; `out` may be P."""
     n = A.shape[0]
@@ -172,7 +172,7 @@ def dense_sandwich(A, At, P, Q, work, out):
                 out[a, c] = total
                 out[c, a] = total
         return
-    np.dot(work, At, out)
+    gemm(work, At, out)
     for a in range(n):
         out[a, a] += Q[a, a]
         for c in range(a):

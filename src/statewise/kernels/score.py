@@ -5,7 +5,7 @@ from __future__ import annotations
 from statewise.kernels._jit import jit
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work):
     """Add the part of the gradients that holds no data, of `count` equal steps. `work` (p, n) is room to work in."""
     n = N.shape[0]
@@ -37,7 +37,7 @@ def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work
                 gC[seen[i], b] += count * (weight * P[a, b] + move * NLP[a, b])
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def add_spread(r, e, x, seen, k, gA, gC, gQ, gR, gS):
     """Add the products of one step's r, e and x̂ to the gradients; of the responses of r, e and x̂, for a direction of a diffuse start."""
     n = r.shape[0]

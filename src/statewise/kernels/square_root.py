@@ -160,7 +160,7 @@ def filter_one(
     size, f, g, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     root(P, U)
     while t < stop:
-        k, changed = _see(y[t], seen, k)
+        k, changed = _see(y, t, seen, k)
         if changed:
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             transition(A, Q, Cs, G, D, k if cross else 0, Ab, Qb)
@@ -282,7 +282,7 @@ def smooth_one(y, start, stop, A, C, Q, R, S, mean_pred, roots, mean, cov):
     r, V, M, U = np.zeros(n), np.zeros((n, n + p)), np.zeros((n + p, n)), np.empty((n, n))
     before, fs, Fs, errors = np.empty((p, n, n)), np.empty((p, n)), np.empty(p), np.empty(p)
     for t in range(stop - 1, start - 1, -1):
-        k, changed = _see(y[t], seen, k)
+        k, changed = _see(y, t, seen, k)
         if changed:
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             transition(A, Q, Cs, G, D, k if cross else 0, Ab, Qb)

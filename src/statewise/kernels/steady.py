@@ -16,7 +16,7 @@ STRETCH = 8  # steps between two looks at how far a covariance has moved
 STEADY_SHARE = 1e-11  # of the scale of P: how far from its limit it may be held constant
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def distance(P, before, Q, floor, unit, enough):
     """Largest |P − before| of an entry, relative to the scales of its two states: the largest of their P, Q and `floor` (n,).
 
@@ -36,7 +36,26 @@ def distance(P, before, Q, floor, unit, enough):
     return largest
 
 
-@jit
+@jit(counted=False)
+def units_of(P, Q, unit):
+    """unit[a] = 1/√ of the scale of state a: the larger of its P and Q; 0 where it has neither."""
+    for a in range(P.shape[0]):
+        scale = max(P[a, a], Q[a, a])
+        unit[a] = 1.0 / math.sqrt(scale) if scale > 0.0 else 0.0
+
+
+@jit(fast=True, inline=True, counted=False)
+def is_near(P, limit, unit):
+    """Whether every entry of P is within `STEADY_SHARE` of the limit's, in the units of the two states (see `units_of`)."""
+    for a in range(P.shape[0]):
+        for b in range(a + 1):
+            gap = abs(P[a, b] - limit[a, b])
+            if gap > 0.0 and not (gap * unit[a] * unit[b] <= STEADY_SHARE and unit[a] * unit[b] > 0.0):
+                return False
+    return True
+
+
+@jit(counted=False)
 def will_stay(moved, moved_before, stretches):
     """Whether P is within `STEADY_SHARE` of where it goes in the `stretches` still to come, from how far it moved in the last two.
 
@@ -48,14 +67,13 @@ def will_stay(moved, moved_before, stretches):
     return moved < moved_before < np.inf and moved * moved <= STEADY_SHARE * (moved_before - moved)
 
 
-@jit
-def steady_map(low, Cs, Ab, G, u, sd, M):
+@jit(counted=False)
+def steady_map(low, Cs, Ab, G, u, sd, x, ys, z, M):
     """M (n + p, n + p), transposed: row j is what the j-th coordinate of [m; y] adds to [m next; z].
 
-    u (p, n) holds the scaled gains and sd (p,) the standard deviations of the errors, all entries seen.
+    u (p, n) holds the scaled gains and sd (p,) the standard deviations of the errors, all entries seen; x, ys and z are room to work in.
     """
     p, n = Cs.shape
-    x, ys, z = np.empty(n), np.empty(p), np.empty(p)
     for j in range(n + p):
         for a in range(n):
             x[a] = 1.0 if a == j else 0.0
@@ -79,36 +97,7 @@ def steady_map(low, Cs, Ab, G, u, sd, M):
             M[j, a] = total
 
 
-@jit(fast=True)
-def path_run(y, start, stop, offset, maps, constants, m, x, log_prob):
-    """Filter complete rows from `start` on, the h-th by maps[h] (see `steady_map`), as far as the maps go; returns the first row not done.
-
-    For many sequences that start with the same covariance: it moves alike in all of them, until something is missing.
-    """
-    n, p = m.shape[0], y.shape[1]
-    moving = offset.shape[0] > 1
-    for t in range(start, stop):
-        for j in range(p):
-            if np.isnan(y[t, j]):
-                return t
-        h, row = t - start, t if moving else 0
-        squares = 0.0
-        for i in range(n + p):
-            value = offset[row, i] if i < n else 0.0
-            for j in range(n):
-                value += m[j] * maps[h, j, i]
-            for j in range(p):
-                value += y[t, j] * maps[h, n + j, i]
-            x[i] = value
-            if i >= n:
-                squares += value * value
-        log_prob[t] = constants[h] - 0.5 * squares
-        for a in range(n):
-            m[a] = x[a]
-    return stop
-
-
-@jit
+@jit(counted=False)
 def same(P, other):
     """Whether two matrices are equal to the last bit."""
     for a in range(P.shape[0]):
@@ -118,7 +107,7 @@ def same(P, other):
     return True
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def steady_run(
     y, start, stop, offset, M, u, constant, m, P, P_filt, x, log_prob, store, mean_pred, cov_pred, mean_filt, cov_filt
 ):

@@ -10,7 +10,7 @@ from statewise.kernels._jit import jit
 SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
 
 
-@jit
+@jit(counted=False)
 def decorrelate(C, R, S, seen, k, low, D, Cs, G, cross):
     """For the k entries in `seen`: the unit-lower L and D of R = L D L', C* = L⁻¹ C and G = S L⁻ᵀ D⁻¹."""
     n = C.shape[1]
@@ -36,7 +36,7 @@ def decorrelate(C, R, S, seen, k, low, D, Cs, G, cross):
                 G[a, i] = value / D[i] if D[i] > 0.0 else 0.0
 
 
-@jit
+@jit(counted=False)
 def transition(A, Q, Cs, G, D, k, Ab, Qb):
     """Ab = A − G C*, Qb = Q − G D G'."""
     n = A.shape[0]
@@ -50,7 +50,7 @@ def transition(A, Q, Cs, G, D, k, Ab, Qb):
             Qb[a, c] = noise
 
 
-@jit
+@jit(counted=False)
 def nonzeros(A, index, count):
     """List the columns of the nonzero entries of each row: structural models move by very sparse matrices."""
     for a in range(A.shape[0]):
@@ -61,7 +61,7 @@ def nonzeros(A, index, count):
                 count[a] += 1
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def _sparse_rows(A, index, count, P, out):
     """out = A P by the nonzero entries of A."""
     n = A.shape[0]
@@ -80,7 +80,7 @@ def _sparse_rows(A, index, count, P, out):
                 out[a, c] += weight * P[row, c]
 
 
-@jit(fast=True)
+@jit(fast=True, counted=False)
 def sandwich(A, index, count, P, Q, work, out):
     """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P, but not Q."""
     n = A.shape[0]
@@ -96,7 +96,7 @@ def sandwich(A, index, count, P, Q, work, out):
             out[c, a] = total
 
 
-@jit
+@jit(counted=False)
 def any_nonzero(S):
     for a in range(S.shape[0]):
         for b in range(S.shape[1]):
@@ -105,13 +105,13 @@ def any_nonzero(S):
     return False
 
 
-@jit
+@jit(counted=False)
 def diagonal(P, out):
     for a in range(P.shape[0]):
         out[a] = P[a, a]
 
 
-@jit
+@jit(counted=False)
 def copy(source, out):
     for a in range(source.shape[0]):
         for b in range(source.shape[1]):

@@ -27,9 +27,7 @@ from statewise.results.impulse import ImpulseResponse
 from statewise.sequences.scaling import Scaling, standardise, standardise_inputs
 from statewise.sequences.sequences import Sequences
 
-_FOLLOWED = (
-    2  # searches, the best after a few iterations, that are followed to the end; half of the restarts if that is more
-)
+_FOLLOWED = 2  # searches of several columns that are followed to the end; half of the restarts if that is more
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,10 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
             max_iter: quasi-Newton iterations of each search, from 1.
             tol: largest gradient entry per step of the standardised data at convergence.
             restarts: random searches beside those from Hannan–Rissanen, a pure autoregression and white noise. They are made only with
-                q > 0: a pure autoregression has a single maximum in practice. After a few iterations the best two, or half of `restarts` if that is
-                more, are followed to the end; the maxima that they reach are in ``fit_result.details["starts"]`` (on the standardised
-                scale), and a note says so when they disagree.
+                q > 0: a pure autoregression has a single maximum in practice. With one column all are followed to the end; with more, where a
+                search takes longer, the consistent one from Hannan–Rissanen and the best of the others after a few iterations: two, or half of
+                `restarts` if that is more. The maxima that they reach are in ``fit_result.details["starts"]`` (on the standardised scale), and
+                a note says so when they disagree.
             seed: for the restarts.
 
         Raises:
@@ -160,8 +159,7 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
                 near = starts[0] + 0.2 * rng.standard_normal(starts[0].size)
                 far = algebra.pack(algebra.random_parameters(first, rng), trend)
                 starts.append(far if i % 2 else near)
-        starts = [start for start in starts if objective(start) is not None] or starts[-1:]
-        kept = max(_FOLLOWED, restarts // 2)
+        kept = None if k == 1 else max(_FOLLOWED, restarts // 2)
         return maximise(objective, starts, scaled.rows, max_iter, tol, objective.inverse_information, kept=kept)
 
     def _result(self, seqs: Sequences, found: Maximum, begun: float) -> FitResult:
