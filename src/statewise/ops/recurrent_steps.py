@@ -18,6 +18,7 @@ def unrolled(
     weights: Sequence[Tensor | None],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
+    norm: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Outputs (R, H) and the last states (B, H): what `ops.recurrent.recurrence` computes, in the same layout."""
     w_ih, w_hh, b_ih, b_hh = weights
@@ -31,7 +32,8 @@ def unrolled(
         if decays is not None:
             carried = carried * decays[t]
             memory = None if memory is None else memory * decays[t]
-        seen = carried if mask is None else carried * mask[:n]
+        seen = carried if norm is None else torch.nn.functional.layer_norm(carried, carried.shape[1:], *norm)
+        seen = seen if mask is None else seen * mask[:n]
         new, memory = _cell(kind, given[t], torch.nn.functional.linear(seen, w_hh, b_hh), carried, memory)
         outputs[t] = new
         h = new if n == h.shape[0] else torch.cat([new, h[n:]])
