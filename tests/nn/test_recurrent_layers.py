@@ -639,3 +639,11 @@ def test_the_state_is_normalised_where_it_enters_the_product(kind, dtype):
     assert layer.path == ""
     with pytest.raises(sw.UnsupportedError, match="layer_norm"):
         layer.step(x[0])
+
+
+def test_a_compiled_module_uses_torchs_layer():
+    """Under torch.compile (here without code generation) the result is torch's."""
+    ours, theirs = twins("GRU", torch.float32)
+    x = torch.randn(7, 6, 4)
+    compiled = torch.compile(lambda x: ours(x)[0] * 2, backend="eager")
+    torch.testing.assert_close(compiled(x), theirs(x)[0] * 2)

@@ -119,7 +119,7 @@ class _Layer(nn.RNNBase):
             >>> y.shape, state.shape
             ((3,), (1, 3))
         """
-        weights = self._flat_weights
+        weights: list[Any] = self._flat_weights
         pointers = [weight.data_ptr() for weight in weights]
         stepper = self.__dict__.get("_stepper")
         if stepper is None or stepper.pointers != pointers:
@@ -159,7 +159,9 @@ class _Layer(nn.RNNBase):
         return self._as_given(arrays)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_stepper"}
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_stepper", None)
+        return state
 
     # --- torch's arguments ------------------------------------------------------------------------------------------------
 
@@ -268,7 +270,7 @@ class _Layer(nn.RNNBase):
     # --- learnable initial states -------------------------------------------------------------------------------------------
 
     def _add_initial_state(self) -> None:
-        like = self.weight_hh_l0
+        like: Any = self.weight_hh_l0
         shape = (self.num_layers * self._directions, self.proj_size or self.hidden_size)
         self.initial_h = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
         if self.mode == "LSTM":
@@ -277,7 +279,7 @@ class _Layer(nn.RNNBase):
 
     def _initial(self, source: Any, hx: State) -> State:
         """The learned first state, the same for every sequence."""
-        states = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
+        states: list[Any] = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
         if isinstance(source, PackedSequence) or source.dim() == 3:
             batch = (
                 int(source.batch_sizes[0])
@@ -290,7 +292,7 @@ class _Layer(nn.RNNBase):
     # --- decay with time ------------------------------------------------------------------------------------------------------
 
     def _add_decay(self) -> None:
-        like = self.weight_hh_l0
+        like: Any = self.weight_hh_l0
         for names in self._all_weights:
             ending = names[0].removeprefix("weight_ih")
             if self.time_constant is not None:
@@ -315,21 +317,24 @@ class _Layer(nn.RNNBase):
         """A state of `step`, carried over the time that has passed."""
         h = state[0] if self.mode == "LSTM" else state
         shape = (h.shape[1],) if h.ndim == 3 else ()
-        gap = judge_elapsed(elapsed, (*shape, *((self.decay_inputs,) if self.decay_inputs else ())), self.weight_hh_l0)
+        like: Any = self.weight_hh_l0
+        gap = judge_elapsed(elapsed, (*shape, *((self.decay_inputs,) if self.decay_inputs else ())), like)
         with torch.no_grad():
             rows = gap.reshape(-1, *gap.shape[len(shape) :])
-            decays = [torch.exp(self._log_decay(index, rows)) for index in range(self.num_layers)]
-        factor = torch.stack(decays) if shape else torch.cat(decays)
+            logs: list[Any] = [self._log_decay(index, rows) for index in range(self.num_layers)]
+            decays = [torch.exp(log) for log in logs]
+        factor: Any = torch.stack(decays) if shape else torch.cat(decays)
         factor = factor if isinstance(h, Tensor) else factor.numpy()
         return tuple(part * factor for part in state) if self.mode == "LSTM" else state * factor
 
     # --- layer norm ---------------------------------------------------------------------------------------------------------
 
     def _add_norm(self) -> None:
+        like: Any = self.weight_hh_l0
         for names in self._all_weights:
             ending = names[0].removeprefix("weight_ih")
-            self.register_parameter(f"norm_weight{ending}", nn.Parameter(self.weight_hh_l0.new_ones(self.hidden_size)))
-            self.register_parameter(f"norm_bias{ending}", nn.Parameter(self.weight_hh_l0.new_zeros(self.hidden_size)))
+            self.register_parameter(f"norm_weight{ending}", nn.Parameter(like.new_ones(self.hidden_size)))
+            self.register_parameter(f"norm_bias{ending}", nn.Parameter(like.new_zeros(self.hidden_size)))
 
     def _norm(self, index: int) -> tuple[Tensor, Tensor] | None:
         """Gain and shift of the state that enters the product."""
@@ -358,7 +363,7 @@ class _Layer(nn.RNNBase):
                 h, c = split[0][index], split[1][index] if kind == "lstm" else None
                 weights = [getattr(self, name) for name in self._all_weights[index]]
                 weights += [None] * (4 - len(weights))
-                more = {
+                more: dict[str, Any] = {
                     "mask": self._mask(h),
                     "log_decay": self._log_decay(index, gaps[direction]),
                     "norm": self._norm(index),

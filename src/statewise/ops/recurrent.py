@@ -116,7 +116,7 @@ def recurrence(
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kind: str, rows: Rows, mask: Tensor | None, *tensors: Tensor | None) -> Any:
+    def forward(ctx: Any, kind: str, rows: Rows, mask: Tensor | None, *tensors: Any) -> Any:
         run = _Run(kind, rows, mask, *tensors)
         ctx.run, ctx.kind, ctx.rows, ctx.mask = run, kind, rows, mask
         ctx.save_for_backward(*tensors)
@@ -135,7 +135,9 @@ def _differentiable_backward(ctx: Any, wanted: Sequence[bool], upstream: Sequenc
     """The gradients as a graph of torch operations, for second derivatives."""
     x, h, c, log_decay, *weights, gain, shift = ctx.saved_tensors
     norm = None if gain is None else (gain, shift)
-    outputs = unrolled(ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask, norm)
+    outputs: Any = unrolled(
+        ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask, norm
+    )
     inputs = [tensor for tensor, want in zip(ctx.saved_tensors, wanted, strict=True) if want]
     outputs = outputs if ctx.kind == "lstm" else outputs[:2]
     found = iter(torch.autograd.grad(outputs, inputs, upstream, create_graph=True, allow_unused=True))
@@ -177,9 +179,9 @@ class _Run:
         self.weight, self.back, self.aside = self._weights(w_ih, w_hh, b_ih, b_hh)
         width = self.inputs + 1 + self.padded
         self.operand = np.empty((self.count, width), self.dtype)
-        self.kept, self.place = (
-            (self.operand, self.inputs + 1) if mask is None and gain is None else (self._empty(1), 0)
-        )
+        alone = mask is None and gain is None
+        self.kept: np.ndarray = self.operand if alone else self._empty(1)
+        self.place: int = self.inputs + 1 if alone else 0
         columns = self.padded + padded_width(1, self.dtype)
         self.normed = None if self.norm is None else np.empty((self.count, columns), self.dtype)
         self.saved = self._empty(_SAVED[kind])
@@ -197,13 +199,15 @@ class _Run:
 
     def _weights(self, *given: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """torch's parameters as the kernels read them."""
-        arrays = [np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given]
+        w_ih, w_hh, b_ih, b_hh = (
+            np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given
+        )
         columns = self.blocks.count * self.padded
         weight = np.zeros((self.inputs + 1 + self.padded, columns), self.dtype)
         back = np.zeros((len(self.blocks.into) * self.padded, self.padded), self.dtype)
         aside = np.zeros((columns, padded_width(self.inputs, self.dtype)), self.dtype)
-        _weights.pack_forward(*arrays, self.blocks.into, self.blocks.onto, weight)
-        _weights.pack_backward(*arrays[:2], self.blocks.into, back, aside)
+        _weights.pack_forward(w_ih, w_hh, b_ih, b_hh, self.blocks.into, self.blocks.onto, weight)
+        _weights.pack_backward(w_ih, w_hh, self.blocks.into, back, aside)
         return weight, back, aside
 
     def _share(self, work: Callable[[int, int], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ def unrolled(
     reverse: bool,
     h: Tensor,
     c: Tensor | None,
-    weights: Sequence[Tensor | None],
+    weights: Sequence[Any],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
     norm: tuple[Tensor, Tensor] | None = None,
@@ -42,7 +43,7 @@ def unrolled(
     return torch.cat([outputs[t] for t in steps]), h, c
 
 
-def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Tensor | None]:
     if kind == "relu":
         return torch.relu(given + kept), None
     if kind == "tanh":
