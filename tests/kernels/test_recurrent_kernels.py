@@ -126,9 +126,8 @@ def all_numbers() -> dict[str, list[float]]:
     found = {}
     for kind, options in (("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("GRU", {}), ("LSTM", {})):
         for dtype in (torch.float32, torch.float64):
-            layer = getattr(sw.nn, kind)(
-                3, 9, bidirectional=True, time_constant=1.5, recurrent_dropout=0.3, dtype=dtype, **options
-            )
+            extra = {"time_constant": 1.5, "recurrent_dropout": 0.3, "layer_norm": True}
+            layer = getattr(sw.nn, kind)(3, 9, bidirectional=True, dtype=dtype, **extra, **options)
             x = torch.randn(5, 6, 3, dtype=dtype, requires_grad=True)
             output = layer(x, lengths=[5, 3, 5, 1, 2, 5], elapsed=torch.rand(5, 6, dtype=dtype))[0]
             numbers = [output, *torch.autograd.grad((output**2).sum(), [x, *layer.parameters()])]

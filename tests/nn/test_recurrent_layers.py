@@ -238,15 +238,20 @@ def test_gradients_and_second_gradients(kind, options, reverse):
     c = torch.randn(3, 3, dtype=torch.float64, requires_grad=True) if kind == "LSTM" else None
     log_decay = (-torch.rand(8, 3, dtype=torch.float64)).requires_grad_()
     mask = torch.tensor([[0.0, 2.0, 2.0]] * 3, dtype=torch.float64)
-    tensors = [t for t in (x, h, c, log_decay, *layer.parameters()) if t is not None]
+    norm = [
+        (1 + torch.rand(3, dtype=torch.float64)).requires_grad_(),
+        torch.rand(3, dtype=torch.float64, requires_grad=True),
+    ]
+    tensors = [t for t in (x, h, c, log_decay, *norm, *layer.parameters()) if t is not None]
 
     for plain in (True, False):
 
         def compute(x, h, *rest, plain=plain):
             rest = list(rest)
             c = rest.pop(0) if kind == "LSTM" else None
-            log_decay = rest.pop(0)
-            extra = {} if plain else {"log_decay": log_decay, "mask": mask}
+            log_decay, *norm = rest[:3]
+            rest = rest[3:]
+            extra = {} if plain else {"log_decay": log_decay, "mask": mask, "norm": norm}
             return tuple(t for t in recurrence(name, x, rows, h, c, rest, **extra) if t is not None)
 
         assert torch.autograd.gradcheck(compute, tensors)
@@ -254,10 +259,11 @@ def test_gradients_and_second_gradients(kind, options, reverse):
             assert torch.autograd.gradgradcheck(compute, tensors)
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("decay", [False, True])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_kernels_equal_the_steps_in_torch(kind, options, decay, mask):
+def test_kernels_equal_the_steps_in_torch(kind, options, decay, mask, norm):
     """`ops.recurrent_steps` is the fallback: the same contract, by value and gradient."""
     from statewise.ops.recurrent import Rows, recurrence
     from statewise.ops.recurrent_steps import unrolled
@@ -270,8 +276,9 @@ def test_kernels_equal_the_steps_in_torch(kind, options, decay, mask):
         x, h, c = draw(14, 4), draw(5, 9), draw(5, 9) if kind == "LSTM" else None
         extra = {"log_decay": (-torch.rand(14, 9, dtype=torch.float64)).requires_grad_() if decay else None,
                  "mask": (torch.rand(5, 9, dtype=torch.float64) > 0.3).double() if mask else None}  # fmt: skip  # reads as one thought
+        extra["norm"] = (draw(9), draw(9)) if norm else None
         weights = list(layer.parameters())
-        inputs = [t for t in (x, h, c, extra["log_decay"], *weights) if t is not None]
+        inputs = [t for t in (x, h, c, extra["log_decay"], *weights, *(extra["norm"] or ())) if t is not None]
         own = [t for t in recurrence(name, x, rows, h, c, weights, **extra) if t is not None]
         other = [t for t in unrolled(name, x, rows.sizes.tolist(), reverse, h, c, weights, **extra) if t is not None]
         upstream = [torch.randn_like(t) for t in own]
@@ -606,3 +613,37 @@ def test_wrong_times_are_named():
             call()
     with pytest.raises(sw.InputError, match="time_constant"):
         fast.GRU(4, 5, time_constant=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_the_state_is_normalised_where_it_enters_the_product(kind, dtype):
+    """One step in torch's equations, with W_hh h replaced by W_hh LN(h), LN being torch's."""
+    torch.manual_seed(0)
+    layer = getattr(fast, kind)(4, 6, layer_norm=True, dtype=dtype)
+    with torch.no_grad():
+        layer.norm_weight_l0.uniform_(0.5, 2), layer.norm_bias_l0.uniform_(-1, 1)
+    x, state = torch.randn(1, 5, 4, dtype=dtype), random_state(layer, 5, dtype)
+    h = state[0][0] if kind == "LSTM" else state[0]
+    seen = nn.functional.layer_norm(h, (6,), layer.norm_weight_l0, layer.norm_bias_l0)
+    given, kept = x[0] @ layer.weight_ih_l0.T + layer.bias_ih_l0, seen @ layer.weight_hh_l0.T + layer.bias_hh_l0
+    if kind == "RNN":
+        wanted = torch.tanh(given + kept)
+    elif kind == "GRU":
+        r, z = torch.sigmoid(given[:, :12] + kept[:, :12]).chunk(2, 1)
+        wanted = z * h + (1 - z) * torch.tanh(given[:, 12:] + r * kept[:, 12:])
+    else:
+        i, f, g, o = (given + kept).chunk(4, 1)
+        wanted = torch.sigmoid(o) * torch.tanh(torch.sigmoid(f) * state[1][0] + torch.sigmoid(i) * torch.tanh(g))
+    torch.testing.assert_close(layer(x, state)[0][0], wanted, rtol=0, atol=TOLERANCE[dtype])
+    assert layer.path == ""
+    with pytest.raises(sw.UnsupportedError, match="layer_norm"):
+        layer.step(x[0])
+
+
+def test_a_compiled_module_uses_torchs_layer():
+    """Under torch.compile (here without code generation) the result is torch's."""
+    ours, theirs = twins("GRU", torch.float32)
+    x = torch.randn(7, 6, 4)
+    compiled = torch.compile(lambda x: ours(x)[0] * 2, backend="eager")
+    torch.testing.assert_close(compiled(x), theirs(x)[0] * 2)

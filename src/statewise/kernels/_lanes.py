@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 BLOCK_BYTES = 64
+intrinsic: Any = (
+    extending.intrinsic
+)  # it takes the typing context away from the function, which a type checker does not see
 
 
 def width(array: Any) -> int:

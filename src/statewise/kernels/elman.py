@@ -27,14 +27,31 @@ def advance(operand, row, rows, weight, saved, state, first, rectified):
 
 @jit
 def forward(
-    x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse, rectified
+    x,
+    operand,
+    kept,
+    place,
+    decay,
+    mask,
+    norm,
+    normed,
+    weight,
+    saved,
+    state,
+    output,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
+    rectified,
 ):
     """Fill `operand`, `kept`, `saved` (R, Hp) with h and `output` (R, H); `state` (B, Hp) is the first state on entry and the last on return."""
     steps = sizes.shape[0]
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
-        begin(x, state, operand, kept, place, decay, mask, row, rows, first)
+        begin(x, output.shape[1], state, operand, kept, place, decay, mask, norm, normed, row, rows, first)
         advance(operand, row, rows, weight, saved, state, first, rectified)
         finish(state, output, row, rows, first)
 
@@ -46,6 +63,9 @@ def backward(
     place,
     decay,
     mask,
+    norm,
+    normed,
+    d_seen,
     back,
     saved,
     gradient,
@@ -59,7 +79,7 @@ def backward(
     reverse,
     rectified,
 ):
-    """Fill `d_gates` (R, Hp), the gradient of the argument of φ, and `d_log_decay`.
+    """Fill `d_gates` (R, Hp), the gradient of the argument of φ, `d_log_decay`, and `d_seen` (R, Hp), of the normalised state.
 
     `gradient` (B, Hp) is that of the last state on entry and of the first on return; `work` (B, Hp) is scratch.
     """
@@ -75,4 +95,19 @@ def backward(
                 store(d_gates, row + i, j, d)
                 store(gradient, first + i, j, zeros(gradient))
         product(d_gates, row, rows, 0, padded, back, 0, 0, padded, work, first, 0)
-        hand_back(gradient, work, kept, place, decay, mask, d_log_decay, row, rows, first)
+        hand_back(
+            gradient,
+            upstream.shape[1],
+            work,
+            kept,
+            place,
+            decay,
+            mask,
+            norm,
+            normed,
+            d_seen,
+            d_log_decay,
+            row,
+            rows,
+            first,
+        )

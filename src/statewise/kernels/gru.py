@@ -40,7 +40,25 @@ def advance(inputs, operand, row, rows, kept, place, weight, saved, state, first
 
 
 @jit
-def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, sizes, offsets, first, last, reverse):
+def forward(
+    x,
+    operand,
+    kept,
+    place,
+    decay,
+    mask,
+    norm,
+    normed,
+    weight,
+    saved,
+    state,
+    output,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
+):
     """Fill `operand`, `kept`, `saved` (R, 4 Hp) with n, r, z, q and `output` (R, H).
 
     `state` (B, Hp) is the first state on entry and the last on return.
@@ -49,7 +67,7 @@ def forward(x, operand, kept, place, decay, mask, weight, saved, state, output, 
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
-        begin(x, state, operand, kept, place, decay, mask, row, rows, first)
+        begin(x, output.shape[1], state, operand, kept, place, decay, mask, norm, normed, row, rows, first)
         advance(x.shape[1], operand, row, rows, kept, place, weight, saved, state, first)
         finish(state, output, row, rows, first)
 
@@ -61,6 +79,9 @@ def backward(
     place,
     decay,
     mask,
+    norm,
+    normed,
+    d_seen,
     back,
     saved,
     gradient,
@@ -73,7 +94,7 @@ def backward(
     last,
     reverse,
 ):
-    """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of n, r, z and of q, and `d_log_decay`.
+    """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of n, r, z and of q, `d_log_decay`, and `d_seen` (R, Hp), of the normalised state.
 
     `gradient` (B, Hp) is that of the last state on entry and of the first on return; `work` (B, Hp) is scratch.
     """
@@ -94,4 +115,19 @@ def backward(
                 store(d_gates, row + i, 3 * padded + j, d_n * r)
                 store(gradient, first + i, j, g * z)
         product(d_gates, row, rows, padded, 4 * padded, back, 0, 0, padded, work, first, 0)
-        hand_back(gradient, work, kept, place, decay, mask, d_log_decay, row, rows, first)
+        hand_back(
+            gradient,
+            upstream.shape[1],
+            work,
+            kept,
+            place,
+            decay,
+            mask,
+            norm,
+            normed,
+            d_seen,
+            d_log_decay,
+            row,
+            rows,
+            first,
+        )

@@ -44,7 +44,24 @@ def advance(operand, row, rows, decay, weight, saved, state, cell, first):
 
 @jit
 def forward(
-    x, operand, kept, place, decay, mask, weight, saved, state, cell, output, sizes, offsets, first, last, reverse
+    x,
+    operand,
+    kept,
+    place,
+    decay,
+    mask,
+    norm,
+    normed,
+    weight,
+    saved,
+    state,
+    cell,
+    output,
+    sizes,
+    offsets,
+    first,
+    last,
+    reverse,
 ):
     """Fill `operand`, `kept`, `saved` (R, 6 Hp) with i, f, g, o, c[t−1], tanh c[t], and `output` (R, H).
 
@@ -54,7 +71,7 @@ def forward(
     for k in range(steps):
         t = step_at(k, steps, reverse)
         rows, row = active(sizes, t, first, last), offsets[t] + first
-        begin(x, state, operand, kept, place, decay, mask, row, rows, first)
+        begin(x, output.shape[1], state, operand, kept, place, decay, mask, norm, normed, row, rows, first)
         advance(operand, row, rows, decay, weight, saved, state, cell, first)
         finish(state, output, row, rows, first)
 
@@ -66,6 +83,9 @@ def backward(
     place,
     decay,
     mask,
+    norm,
+    normed,
+    d_seen,
     back,
     saved,
     gradient,
@@ -79,7 +99,7 @@ def backward(
     last,
     reverse,
 ):
-    """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of i, f, g, o, and `d_log_decay`.
+    """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of i, f, g, o, `d_log_decay`, and `d_seen` (R, Hp), of the normalised state.
 
     `gradient` and `d_cell` (B, Hp) are those of the last h and c on entry and of the first on return; `work` (B, Hp) is scratch.
     """
@@ -102,7 +122,22 @@ def backward(
                 store(d_cell, first + m, j, d_c * f)
                 store(gradient, first + m, j, zeros(gradient))
         product(d_gates, row, rows, 0, 4 * padded, back, 0, 0, padded, work, first, 0)
-        hand_back(gradient, work, kept, place, decay, mask, d_log_decay, row, rows, first)
+        hand_back(
+            gradient,
+            upstream.shape[1],
+            work,
+            kept,
+            place,
+            decay,
+            mask,
+            norm,
+            normed,
+            d_seen,
+            d_log_decay,
+            row,
+            rows,
+            first,
+        )
         if decay is not None:
             for m in range(rows):
                 for j in range(0, padded, lanes):

@@ -29,6 +29,7 @@ class _Layer(nn.RNNBase):
     """What the three layers share: the passage from torch's arguments to the kernels and back."""
 
     learn_initial: bool = False
+    layer_norm: bool = False
     recurrent_dropout: float = 0.0
     time_constant: float | None = None
     decay_inputs: int = 0
@@ -38,6 +39,7 @@ class _Layer(nn.RNNBase):
         self,
         *args: Any,
         learn_initial: bool = False,
+        layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
         time_constant: float | None = None,
         decay_inputs: int = 0,
@@ -48,17 +50,20 @@ class _Layer(nn.RNNBase):
                 _SIZES[name].check(name, value)
         super().__init__(*args, **kwargs)
         self.learn_initial = checks.Flag().check("learn_initial", learn_initial)
+        self.layer_norm = checks.Flag().check("layer_norm", layer_norm)
         self.recurrent_dropout = checks.Real(0.0, 0.99).check("recurrent_dropout", recurrent_dropout)
         self.time_constant = checks.Optional(checks.Real(0.0, open_low=True)).check("time_constant", time_constant)
         self.decay_inputs = checks.Integer(0).check("decay_inputs", decay_inputs)
         if self.time_constant and self.decay_inputs:
             raise InputError("`time_constant` and `decay_inputs` are both given; pass one of them")
-        if self.proj_size and (self.recurrent_dropout or self._decays):
-            raise InputError("`proj_size` goes with no recurrent dropout and no decay; leave it at 0")
+        if self.proj_size and (self.recurrent_dropout or self._decays or self.layer_norm):
+            raise InputError("`proj_size` goes with no recurrent dropout, decay or layer norm; leave it at 0")
         if self.learn_initial:
             self._add_initial_state()
         if self._decays:
             self._add_decay()
+        if self.layer_norm:
+            self._add_norm()
 
     def forward(
         self, input: Any, hx: State = None, *, lengths: Any = None, elapsed: Any = None
@@ -114,7 +119,7 @@ class _Layer(nn.RNNBase):
             >>> y.shape, state.shape
             ((3,), (1, 3))
         """
-        weights = self._flat_weights
+        weights: list[Any] = self._flat_weights
         pointers = [weight.data_ptr() for weight in weights]
         stepper = self.__dict__.get("_stepper")
         if stepper is None or stepper.pointers != pointers:
@@ -132,6 +137,8 @@ class _Layer(nn.RNNBase):
             raise UnsupportedError(
                 "a bidirectional layer has no `step`: it reads the sequence from its end too; make one with bidirectional=False"
             )
+        if self.layer_norm:
+            raise UnsupportedError("a layer with layer_norm has no `step`; call it on one step and pass its state on")
         if self.proj_size:
             raise UnsupportedError(
                 "a layer with proj_size has no `step`; call the layer on one step and pass its state on"
@@ -152,7 +159,9 @@ class _Layer(nn.RNNBase):
         return self._as_given(arrays)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_stepper"}
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_stepper", None)
+        return state
 
     # --- torch's arguments ------------------------------------------------------------------------------------------------
 
@@ -174,7 +183,7 @@ class _Layer(nn.RNNBase):
     @property
     def _is_plain(self) -> bool:
         """Whether torch.nn has all that this layer does."""
-        return not ((self.recurrent_dropout and self.training) or self._decays)
+        return not ((self.recurrent_dropout and self.training) or self._decays or self.layer_norm)
 
     @property
     def _decays(self) -> bool:
@@ -261,7 +270,7 @@ class _Layer(nn.RNNBase):
     # --- learnable initial states -------------------------------------------------------------------------------------------
 
     def _add_initial_state(self) -> None:
-        like = self.weight_hh_l0
+        like: Any = self.weight_hh_l0
         shape = (self.num_layers * self._directions, self.proj_size or self.hidden_size)
         self.initial_h = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
         if self.mode == "LSTM":
@@ -270,7 +279,7 @@ class _Layer(nn.RNNBase):
 
     def _initial(self, source: Any, hx: State) -> State:
         """The learned first state, the same for every sequence."""
-        states = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
+        states: list[Any] = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
         if isinstance(source, PackedSequence) or source.dim() == 3:
             batch = (
                 int(source.batch_sizes[0])
@@ -283,7 +292,7 @@ class _Layer(nn.RNNBase):
     # --- decay with time ------------------------------------------------------------------------------------------------------
 
     def _add_decay(self) -> None:
-        like = self.weight_hh_l0
+        like: Any = self.weight_hh_l0
         for names in self._all_weights:
             ending = names[0].removeprefix("weight_ih")
             if self.time_constant is not None:
@@ -308,13 +317,31 @@ class _Layer(nn.RNNBase):
         """A state of `step`, carried over the time that has passed."""
         h = state[0] if self.mode == "LSTM" else state
         shape = (h.shape[1],) if h.ndim == 3 else ()
-        gap = judge_elapsed(elapsed, (*shape, *((self.decay_inputs,) if self.decay_inputs else ())), self.weight_hh_l0)
+        like: Any = self.weight_hh_l0
+        gap = judge_elapsed(elapsed, (*shape, *((self.decay_inputs,) if self.decay_inputs else ())), like)
         with torch.no_grad():
             rows = gap.reshape(-1, *gap.shape[len(shape) :])
-            decays = [torch.exp(self._log_decay(index, rows)) for index in range(self.num_layers)]
-        factor = torch.stack(decays) if shape else torch.cat(decays)
+            logs: list[Any] = [self._log_decay(index, rows) for index in range(self.num_layers)]
+            decays = [torch.exp(log) for log in logs]
+        factor: Any = torch.stack(decays) if shape else torch.cat(decays)
         factor = factor if isinstance(h, Tensor) else factor.numpy()
         return tuple(part * factor for part in state) if self.mode == "LSTM" else state * factor
+
+    # --- layer norm ---------------------------------------------------------------------------------------------------------
+
+    def _add_norm(self) -> None:
+        like: Any = self.weight_hh_l0
+        for names in self._all_weights:
+            ending = names[0].removeprefix("weight_ih")
+            self.register_parameter(f"norm_weight{ending}", nn.Parameter(like.new_ones(self.hidden_size)))
+            self.register_parameter(f"norm_bias{ending}", nn.Parameter(like.new_zeros(self.hidden_size)))
+
+    def _norm(self, index: int) -> tuple[Tensor, Tensor] | None:
+        """Gain and shift of the state that enters the product."""
+        if not self.layer_norm:
+            return None
+        ending = self._all_weights[index][0].removeprefix("weight_ih")
+        return getattr(self, f"norm_weight{ending}"), getattr(self, f"norm_bias{ending}")
 
     # --- layer by layer -----------------------------------------------------------------------------------------------------
 
@@ -336,7 +363,11 @@ class _Layer(nn.RNNBase):
                 h, c = split[0][index], split[1][index] if kind == "lstm" else None
                 weights = [getattr(self, name) for name in self._all_weights[index]]
                 weights += [None] * (4 - len(weights))
-                more = {"mask": self._mask(h), "log_decay": self._log_decay(index, gaps[direction])}
+                more: dict[str, Any] = {
+                    "mask": self._mask(h),
+                    "log_decay": self._log_decay(index, gaps[direction]),
+                    "norm": self._norm(index),
+                }
                 if self.path:
                     y, *ends = unrolled(kind, data, walk.sizes.tolist(), walk.reverse, h, c, weights, **more)
                 else:
@@ -356,22 +387,94 @@ class _Layer(nn.RNNBase):
 
 
 class RNN(_Layer, nn.RNN):
-    """h[t] = φ(W_ih x[t] + b_ih + W_hh h[t−1] + b_hh)."""
+    """The Elman network: torch.nn.RNN, computed by kernels on the CPU.
+
+    ::
+
+        h[t] = φ(W_ih x[t] + b_ih + W_hh h[t−1] + b_hh)        φ = tanh, or max(·, 0) with nonlinearity="relu"
+
+    Args:
+        input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional, device, dtype: as in torch.nn.RNN.
+        learn_initial: the first state is a parameter, used where none is given.
+        layer_norm: normalise the state over the units, with a learned gain and shift, where it enters the product with weight_hh.
+        recurrent_dropout: chance with which a unit of the state is left out of that product, one mask a sequence (variational dropout).
+        time_constant: τ from which the learned ones begin; the state is multiplied by exp(−Δt/τ) before each step, Δt being `elapsed`.
+        decay_inputs: d, instead: the state is multiplied by exp(−max(0, W δ + b)) for `elapsed` δ (…, d).
+
+    Raises `InputError` for wrong sizes and options. `path` says why torch computed the last call, or is "".
+
+    Source: Elman, *Finding Structure in Time*, Cognitive Science 14 (1990).
+
+    Example:
+        >>> layer = sw.nn.RNN(2, 3)
+        >>> output, h = layer(torch.zeros(5, 1, 2))
+        >>> output.shape, h.shape
+        (torch.Size([5, 1, 3]), torch.Size([1, 1, 3]))
+    """
 
 
 class GRU(_Layer, nn.GRU):
-    """h[t] = (1 − z) n + z h[t−1]."""
+    """The gated recurrent unit: torch.nn.GRU, computed by kernels on the CPU; the arguments beyond torch's are those of `RNN`.
+
+    ::
+
+        r = σ(W_ir x + b_ir + W_hr h + b_hr)        z = σ(W_iz x + b_iz + W_hz h + b_hz)
+        n = tanh(W_in x + b_in + r (W_hn h + b_hn))
+        h[t] = (1 − z) n + z h[t−1]
+
+    Recurrent dropout and layer norm act on h in the products; the carried h[t−1] is left as it is.
+
+    Source: Cho et al., *Learning Phrase Representations using RNN Encoder–Decoder*, EMNLP 2014.
+
+    Example:
+        >>> layer = sw.nn.GRU(2, 3, batch_first=True)
+        >>> output, h = layer(torch.zeros(4, 5, 2), lengths=[5, 3, 1, 2])
+        >>> output.shape, h.shape
+        (torch.Size([4, 5, 3]), torch.Size([1, 4, 3]))
+    """
 
 
 class LSTM(_Layer, nn.LSTM):
-    """c[t] = f c[t−1] + i g, h[t] = o tanh c[t]."""
+    """The LSTM: torch.nn.LSTM, computed by kernels on the CPU; the arguments beyond torch's are those of `RNN`.
+
+    ::
+
+        i, f, o = σ(W x + b + U h)        g = tanh(W_ig x + b_ig + W_hg h + b_hg)
+        c[t] = f c[t−1] + i g             h[t] = o tanh c[t]
+
+    A decay with time multiplies h and c alike. torch computes a layer with `proj_size`.
+
+    Source: Hochreiter and Schmidhuber, *Long Short-Term Memory*, Neural Computation 9 (1997); the forget gate: Gers, Schmidhuber and
+    Cummins, *Learning to Forget*, Neural Computation 12 (2000).
+
+    Example:
+        >>> layer = sw.nn.LSTM(2, 3)
+        >>> output, (h, c) = layer(torch.zeros(5, 1, 2))
+        >>> output.shape, c.shape
+        (torch.Size([5, 1, 3]), torch.Size([1, 1, 3]))
+    """
 
 
 _FAST: dict[type, type] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
 
 
 def accelerate(module: nn.Module) -> nn.Module:
-    """Let every torch.nn.RNN, GRU and LSTM inside a module compute as statewise's; in place, with the same parameters."""
+    """Let every torch.nn.RNN, GRU and LSTM inside a module compute as statewise's; in place, with the same parameters.
+
+    Args:
+        module: a torch.nn.Module; also a layer itself. Subclasses of torch's layers are left alone, since they may do something else.
+
+    Returns:
+        The same module.
+
+    Raises:
+        InputError: it is no module.
+
+    Example:
+        >>> model = torch.nn.ModuleList([torch.nn.GRU(2, 3), torch.nn.Linear(3, 1)])
+        >>> type(sw.nn.accelerate(model)[0]).__module__
+        'statewise.nn.recurrent'
+    """
     if not isinstance(module, nn.Module):
         raise InputError(f"`module` is {checks.shown(module)}; pass a torch.nn.Module")
     for part in module.modules():

@@ -23,7 +23,7 @@ class Stepper:
         self.layers = [_arrays(kind, given) for given in weights]
         self.dtype = self.layers[0][0].dtype
         self.single = (len(self.layers), self.units)
-        self.kernel = {"gru": streaming.gru_step, "lstm": streaming.lstm_step}.get(kind, streaming.elman_step)
+        self.kernel: Any = {"gru": streaming.gru_step, "lstm": streaming.lstm_step}.get(kind, streaming.elman_step)
         self.more = (kind == "relu",) if kind in ("tanh", "relu") else ()
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:

@@ -93,6 +93,7 @@ def recurrence(
     weights: Sequence[Tensor | None],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
+    norm: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One layer in one direction on the CPU, by the numba kernels.
 
@@ -103,18 +104,19 @@ def recurrence(
         weights: weight_ih, weight_hh, bias_ih, bias_hh of torch's shapes; the biases may be None.
         log_decay: (R, H) logarithm of what the carried state is multiplied by before each step.
         mask: (B, H) constant factors of the state where it enters the product with weight_hh.
+        norm: gain and shift (H,) of a layer norm of the state where it enters that product, before `mask`.
 
     Returns:
         Outputs (R, H), the last h (B, H) and, for the LSTM, the last c. Twice differentiable: the second derivative is computed
         step by step in torch operations.
     """
-    result: Any = _Recurrence.apply(kind, rows, mask, x, h, c, log_decay, *weights)
+    result: Any = _Recurrence.apply(kind, rows, mask, x, h, c, log_decay, *weights, *(norm or (None, None)))
     return result if kind == "lstm" else (*result, None)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kind: str, rows: Rows, mask: Tensor | None, *tensors: Tensor | None) -> Any:
+    def forward(ctx: Any, kind: str, rows: Rows, mask: Tensor | None, *tensors: Any) -> Any:
         run = _Run(kind, rows, mask, *tensors)
         ctx.run, ctx.kind, ctx.rows, ctx.mask = run, kind, rows, mask
         ctx.save_for_backward(*tensors)
@@ -131,8 +133,11 @@ class _Recurrence(torch.autograd.Function):
 
 def _differentiable_backward(ctx: Any, wanted: Sequence[bool], upstream: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients as a graph of torch operations, for second derivatives."""
-    x, h, c, log_decay, *weights = ctx.saved_tensors
-    outputs = unrolled(ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask)
+    x, h, c, log_decay, *weights, gain, shift = ctx.saved_tensors
+    norm = None if gain is None else (gain, shift)
+    outputs: Any = unrolled(
+        ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask, norm
+    )
     inputs = [tensor for tensor, want in zip(ctx.saved_tensors, wanted, strict=True) if want]
     outputs = outputs if ctx.kind == "lstm" else outputs[:2]
     found = iter(torch.autograd.grad(outputs, inputs, upstream, create_graph=True, allow_unused=True))
@@ -155,6 +160,8 @@ class _Run:
         w_hh: Tensor,
         b_ih: Tensor | None,
         b_hh: Tensor | None,
+        gain: Tensor | None,
+        shift: Tensor | None,
     ) -> None:
         self.kind, self.rows, self.blocks = kind, rows, BLOCKS[kind]
         self.x = x.detach().contiguous().numpy()
@@ -166,10 +173,17 @@ class _Run:
         self.cell = None if c is None else self._padded(c.detach().numpy())
         self.decay = None if log_decay is None else self._padded(np.exp(log_decay.detach().numpy()))
         self.mask = None if mask is None else self._padded(mask.detach().numpy())
+        self.norm = None
+        if gain is not None and shift is not None:
+            self.norm = self._padded(torch.stack([gain, shift, torch.ones_like(gain)]).detach().numpy())
         self.weight, self.back, self.aside = self._weights(w_ih, w_hh, b_ih, b_hh)
         width = self.inputs + 1 + self.padded
         self.operand = np.empty((self.count, width), self.dtype)
-        self.kept, self.place = (self.operand, self.inputs + 1) if mask is None else (self._empty(1), 0)
+        alone = mask is None and gain is None
+        self.kept: np.ndarray = self.operand if alone else self._empty(1)
+        self.place: int = self.inputs + 1 if alone else 0
+        columns = self.padded + padded_width(1, self.dtype)
+        self.normed = None if self.norm is None else np.empty((self.count, columns), self.dtype)
         self.saved = self._empty(_SAVED[kind])
         threads = torch.get_num_threads() if float(self.count) * width * self.weight.shape[1] > _WORTH_SHARING else 1
         self.shards = rows.shards(threads)
@@ -185,13 +199,15 @@ class _Run:
 
     def _weights(self, *given: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """torch's parameters as the kernels read them."""
-        arrays = [np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given]
+        w_ih, w_hh, b_ih, b_hh = (
+            np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given
+        )
         columns = self.blocks.count * self.padded
         weight = np.zeros((self.inputs + 1 + self.padded, columns), self.dtype)
         back = np.zeros((len(self.blocks.into) * self.padded, self.padded), self.dtype)
         aside = np.zeros((columns, padded_width(self.inputs, self.dtype)), self.dtype)
-        _weights.pack_forward(*arrays, self.blocks.into, self.blocks.onto, weight)
-        _weights.pack_backward(*arrays[:2], self.blocks.into, back, aside)
+        _weights.pack_forward(w_ih, w_hh, b_ih, b_hh, self.blocks.into, self.blocks.onto, weight)
+        _weights.pack_backward(w_ih, w_hh, self.blocks.into, back, aside)
         return weight, back, aside
 
     def _share(self, work: Callable[[int, int], None]) -> None:
@@ -212,6 +228,8 @@ class _Run:
             self.place,
             self.decay,
             self.mask,
+            self.norm,
+            self.normed,
             self.weight,
             self.saved,
             self.state,
@@ -235,7 +253,9 @@ class _Run:
         d_gates = self._empty(self.blocks.count)
         d_log_decay = None if self.decay is None else self._empty(1)
         d_cell = self._padded(given[2]) if self.kind == "lstm" else None
-        start = (given[0], self.kept, self.place, self.decay, self.mask, self.back, self.saved, gradient)
+        d_seen = None if self.norm is None else self._empty(1)
+        norm = (self.norm, self.normed, d_seen)
+        start = (given[0], self.kept, self.place, self.decay, self.mask, *norm, self.back, self.saved, gradient)
         walk = (work, d_gates, d_log_decay, self.rows.sizes, self.rows.offsets)
         reverse = self.rows.reverse
         if self.kind == "gru":
@@ -249,7 +269,15 @@ class _Run:
             None if a is None else torch.from_numpy(a[:, : self.units].copy()) for a in (gradient, d_cell, d_log_decay)
         ]
         d_x = self._input_gradient(d_gates) if wanted[0] else None
-        return d_x, *own, *(self._weight_gradients(d_gates) if any(wanted[4:]) else (None,) * 4)
+        weights = self._weight_gradients(d_gates) if any(wanted[4:8]) else (None,) * 4
+        return d_x, *own, *weights, *self._norm_gradients(d_seen)
+
+    def _norm_gradients(self, d_seen: np.ndarray | None) -> tuple[Tensor | None, Tensor | None]:
+        """Of gain and shift."""
+        if d_seen is None or self.normed is None:
+            return None, None
+        found = torch.from_numpy(d_seen[:, : self.units])
+        return (found * torch.from_numpy(self.normed[:, : self.units])).sum(0), found.sum(0)
 
     def _input_gradient(self, d_gates: np.ndarray) -> Tensor:
         meeting = len(self.blocks.into) * self.padded

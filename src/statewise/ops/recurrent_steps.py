@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ def unrolled(
     reverse: bool,
     h: Tensor,
     c: Tensor | None,
-    weights: Sequence[Tensor | None],
+    weights: Sequence[Any],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
+    norm: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Outputs (R, H) and the last states (B, H): what `ops.recurrent.recurrence` computes, in the same layout."""
     w_ih, w_hh, b_ih, b_hh = weights
@@ -31,7 +33,8 @@ def unrolled(
         if decays is not None:
             carried = carried * decays[t]
             memory = None if memory is None else memory * decays[t]
-        seen = carried if mask is None else carried * mask[:n]
+        seen = carried if norm is None else torch.nn.functional.layer_norm(carried, carried.shape[1:], *norm)
+        seen = seen if mask is None else seen * mask[:n]
         new, memory = _cell(kind, given[t], torch.nn.functional.linear(seen, w_hh, b_hh), carried, memory)
         outputs[t] = new
         h = new if n == h.shape[0] else torch.cat([new, h[n:]])
@@ -40,7 +43,7 @@ def unrolled(
     return torch.cat([outputs[t] for t in steps]), h, c
 
 
-def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Tensor | None]:
     if kind == "relu":
         return torch.relu(given + kept), None
     if kind == "tanh":
