@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import hmm, kalman, startup, varma
+from benchmarks import hmm, kalman, layers, networks, scan, startup, varma
 from benchmarks.workloads import Workload
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for module in (kalman, hmm, varma, startup) for workload in module.WORKLOADS
+    workload.name: workload
+    for module in (kalman, hmm, varma, layers, scan, networks, startup)
+    for workload in module.WORKLOADS
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import description
-from benchmarks.timing import Timing, time_pair
+from benchmarks.timing import Timing, peak_flops, time_pair
 from benchmarks.workloads import Workload
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -39,6 +39,13 @@ class Outcome:
         """Whether the two results are within the tolerance (or there is no peer)."""
         return self.difference is None or self.difference <= self.workload.tolerance
 
+    @property
+    def times_floor(self) -> float | None:
+        """Our time over that of the same operations at the machine's peak, where the workload states them."""
+        if self.timing is None or not self.workload.flops:
+            return None
+        return self.timing.ours * peak_flops() / self.workload.flops
+
     def to_dict(self) -> dict[str, Any]:
         """What is written to the file."""
         timing = None if self.timing is None else vars(self.timing)
@@ -51,6 +58,7 @@ class Outcome:
             "unit": own.unit,
             "tolerance": own.tolerance,
             "timing": timing,
+            "times_floor": self.times_floor,
             "problem": self.problem,
         }
 
@@ -73,17 +81,18 @@ def run(workload: Workload, rounds: int = 7, quick: bool = False) -> Outcome:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """The results as text."""
-    rows = [("workload", "statewise", "peer", "ratio", "agreement", "what")]
+    rows = [("workload", "statewise", "peer", "ratio", "of floor", "agreement", "what")]
     for outcome in outcomes:
         timing, own = outcome.timing, outcome.workload
         what = f"{own.what}; {own.peer}" if own.peer else own.what
         if timing is None:
-            rows.append((own.name, "", "", "", "", f"{outcome.problem} ({what})"))
+            rows.append((own.name, "", "", "", "", "", f"{outcome.problem} ({what})"))
             continue
         ratio = "" if timing.ratio is None else f"{timing.ratio:.2f}×"
         peer = "" if timing.peer is None else seconds(timing.peer)
+        floor = "" if outcome.times_floor is None else f"{outcome.times_floor:.1f}"
         agreement = "" if outcome.difference is None else f"{outcome.difference:.1g} {own.unit}"
-        rows.append((own.name, seconds(timing.ours), peer, ratio, agreement, what))
+        rows.append((own.name, seconds(timing.ours), peer, ratio, floor, agreement, what))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

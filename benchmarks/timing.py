@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -53,3 +54,15 @@ def _sample(function: Callable[[], Any], calls: int) -> float:
     for _ in range(calls):
         function()
     return (time.perf_counter() - begun) / calls
+
+
+@cache
+def peak_flops(threads: int = 2, size: int = 1024) -> float:
+    """Operations a second of a square float32 product on this machine, the best of twenty."""
+    import torch
+
+    from statewise.nn.threads import torch_threads
+
+    a = torch.ones(size, size)
+    with torch_threads(threads):
+        return 2.0 * size**3 / min(_sample(lambda: a @ a, 1) for _ in range(20))

@@ -35,6 +35,7 @@ class Workload:
         steps: the size that is timed; quick_steps is the one that the tests check agreement at.
         build: size -> a pair ready to run, with all data made and all models built.
         packages: what must be installed.
+        flops: floating-point operations of the timed size in float32, from which the floor follows (operations / peak of the machine); 0: no floor.
         most_rounds: for work that takes so long that a few rounds must do.
     """
 
@@ -48,3 +49,4 @@ class Workload:
     build: Callable[[int], Pair]
     packages: tuple[str, ...] = ()
     most_rounds: int = 1000
+    flops: float = 0.0

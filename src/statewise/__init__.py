@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Public name -> module that defines it ("" for the module itself). Sorted; the public-API test compares this with `__all__`.
 _EXPORTS = {
     "ARIMA": "statewise.models.arima",
+    "Classifier": "statewise.models.classifier",
     "DataError": "statewise._core.errors",
     "HMM": "statewise.models.hmm",
     "InputError": "statewise._core.errors",
@@ -34,21 +35,27 @@ _EXPORTS = {
     "StateSpace": "statewise.models.state_space",
     "StatewiseError": "statewise._core.errors",
     "Structural": "statewise.models.structural",
+    "Tagger": "statewise.models.tagger",
     "UnsupportedError": "statewise._core.errors",
     "VARMA": "statewise.models.varma",
     "compare": "statewise.evaluate.compare",
     "conversions": "statewise.conversion.graph",
     "convert": "statewise.conversion.graph",
     "datasets": "",
+    "export_onnx": "statewise.models.onnx",
     "load": "statewise.models.save",
+    "nn": "",
     "read": "statewise.sequences.read",
     "select_states": "statewise.models.hmm_selection",
 }
+
+_MODULES = {"datasets": "statewise.sequences.datasets", "nn": "statewise.nn"}
 
 __all__ = [
     "ARIMA",
     "HMM",
     "VARMA",
+    "Classifier",
     "DataError",
     "InputError",
     "MissingDependencyError",
@@ -63,18 +70,22 @@ __all__ = [
     "StateSpace",
     "StatewiseError",
     "Structural",
+    "Tagger",
     "UnsupportedError",
     "__version__",
     "compare",
     "conversions",
     "convert",
     "datasets",
+    "export_onnx",
     "load",
+    "nn",
     "read",
     "select_states",
 ]
 
 if TYPE_CHECKING:
+    from statewise import nn
     from statewise._core.errors import (
         DataError,
         InputError,
@@ -90,13 +101,16 @@ if TYPE_CHECKING:
     from statewise.conversion.graph import conversions, convert
     from statewise.evaluate.compare import compare
     from statewise.models.arima import ARIMA
+    from statewise.models.classifier import Classifier
     from statewise.models.hmm import HMM
     from statewise.models.hmm_selection import select_states
     from statewise.models.naive import Naive
+    from statewise.models.onnx import export_onnx
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace
     from statewise.models.structural import Structural
+    from statewise.models.tagger import Tagger
     from statewise.models.varma import VARMA
     from statewise.sequences import datasets
     from statewise.sequences.read import read
@@ -106,8 +120,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
-    if name == "datasets":
-        value: Any = importlib.import_module("statewise.sequences.datasets")
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
     else:
         value = getattr(importlib.import_module(_EXPORTS[name]), name)
     globals()[name] = value

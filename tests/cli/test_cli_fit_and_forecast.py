@@ -206,3 +206,24 @@ def test_data_sets_as_json(cli):
     assert sorted(found) == sw.datasets.names()
     assert found["nile"]["rows"] == 100
     assert set(found["nile"]) >= {"title", "licence", "source", "sequences", "missing", "columns", "season"}
+
+
+@pytest.mark.parametrize("kind", ["tagger", "classifier"])
+def test_labels_of_an_npz_are_learned(kind, cli, tmp_path):
+    """A run of a model that has no forecast names none, opens again, and `forecast` says why not."""
+    from statewise.report.run_folder import open_run, read_record
+
+    labels = np.arange(60) // 5 % 2 if kind == "tagger" else np.arange(6) % 2
+    np.savez("data.npz", values=np.random.default_rng(0).normal(size=(60, 1)), lengths=np.full(6, 10), labels=labels)
+    options = ["--option", "hidden=2", "--option", "epochs=1", "--out", "run"]
+    ran = cli("fit", "data.npz", "--model", kind, *options)
+    assert ran.code == 0, ran.err
+    assert "next:" not in ran.out
+    assert read_record(tmp_path / "run")["commands"] == {}
+    model, seqs = open_run(tmp_path / "run")
+    assert model.kind == kind
+    assert model.score(seqs).count == len(labels)
+    assert cli("fit", "data.npz", "--model", kind, *options, "--json").json["kind"] == kind
+    refused = cli("forecast", "run")
+    assert refused.code != 0
+    assert "forecast" in refused.err

@@ -67,6 +67,12 @@ CASES = (
     ),
     Case("gru", lambda: sw.Recurrent(cell="gru", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("lstm", lambda: sw.Recurrent(cell="lstm", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("gru-t", lambda: sw.Recurrent(hidden=4, output="student-t"), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("gru-mixture", lambda: sw.Recurrent(hidden=4, output="mixture", components=2), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("gru-full", lambda: sw.Recurrent(hidden=4, covariance="full"), {"epochs": 5}, 2, 1e-2, 0.15),
+    Case("diagonal", lambda: sw.Recurrent("diagonal", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("linear", lambda: sw.Recurrent("linear", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("gru-time-aware", lambda: sw.Recurrent(hidden=4, time_aware=True), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("rnn-2", lambda: sw.Recurrent(cell="rnn", hidden=4), {"epochs": 5}, 2, 1e-2, 0.15),
 )
 

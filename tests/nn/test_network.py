@@ -10,7 +10,7 @@ import torch
 from scipy.stats import norm
 
 from statewise.nn.head import FLOOR, SWING, bias_for, gaussian_head, is_trained
-from statewise.nn.network import GaussianHead, GaussianOutput, RecurrentNetwork, departure, gaussian_nll
+from statewise.nn.network import Head, HeadOutput, RecurrentNetwork, departure, gaussian_nll
 
 
 def network(cell: str = "gru", layers: int = 1) -> RecurrentNetwork:
@@ -35,8 +35,8 @@ def test_the_head_is_the_same_in_torch_and_numpy():
 
 
 def test_a_new_head_predicts_the_skip_alone():
-    module = GaussianHead(4, 6, 2)
-    mean, log_sd, correction, swing = module(torch.randn(3, 4, generator=torch.Generator()), torch.ones(3, 6))
+    module = Head(4, 6, (2, 2, 0))
+    mean, log_sd, correction, swing = module(torch.randn(3, 4, generator=torch.Generator()), torch.ones(3, 6))[:4]
     assert not correction.any()
     assert not swing.any()
     assert not mean.any()
@@ -93,7 +93,7 @@ def test_the_objective_is_the_normal_density():
     mean, log_sd, y = (rng.normal(size=(3, 4, 2)) for _ in range(3))
     weight = (rng.random((3, 4, 2)) < 0.6).astype(float)
     mu, s, observed, wanted = (torch.from_numpy(a) for a in (mean, log_sd, y, weight))
-    found = gaussian_nll(GaussianOutput(mu, s, mu, s), observed, wanted)
+    found = gaussian_nll(HeadOutput(mu, s, mu, s), observed, wanted)
     assert float(found) == pytest.approx(-(weight * norm.logpdf(y, mean, np.exp(log_sd))).sum(), rel=1e-13)
 
 
@@ -101,7 +101,7 @@ def test_the_departure_is_from_the_line_with_constant_variance():
     """Oracle: its formula, on one entry that counts and one that does not; and no gradient reaches the sd by way of the mean."""
     log_sd = torch.tensor([math.log(2.0), 0.0], requires_grad=True)
     correction, swing = torch.tensor([3.0, 9.0], requires_grad=True), torch.tensor([0.5, 9.0])
-    found = departure(GaussianOutput(correction, log_sd, correction, swing), torch.tensor([1.0, 0.0]))
+    found = departure(HeadOutput(correction, log_sd, correction, swing), torch.tensor([1.0, 0.0]))
     assert found.item() == pytest.approx(5 * 1.5**2 + 10 * 0.25, rel=1e-6)
     found.backward()
     assert log_sd.grad is None

@@ -52,9 +52,15 @@ def lstm_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
     return new
 
 
-STEPS = {"linear": linear_step, "rnn": rnn_step, "gru": gru_step, "lstm": lstm_step}
-GATES = {"linear": 1, "rnn": 1, "gru": 3, "lstm": 4}
-CARRIED = {"linear": 1, "rnn": 1, "gru": 1, "lstm": 2}
+def diagonal_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    size = len(state)
+    z = [sigmoid(row(params, "ih", k, x)) for k in range(size)]
+    return np.array([(1 - z[k]) * state[k] + z[k] * row(params, "ih", size + k, x) for k in range(size)])
+
+
+STEPS = {"linear": linear_step, "diagonal": diagonal_step, "rnn": rnn_step, "gru": gru_step, "lstm": lstm_step}
+GATES = {"linear": 1, "diagonal": 2, "rnn": 1, "gru": 3, "lstm": 4}
+CARRIED = {"linear": 1, "diagonal": 1, "rnn": 1, "gru": 1, "lstm": 2}
 
 
 def random_params(cell: str, inputs: int, hidden: int, rng: np.random.Generator, layers: int = 1) -> dict:
@@ -63,6 +69,9 @@ def random_params(cell: str, inputs: int, hidden: int, rng: np.random.Generator,
     for layer in range(layers):
         rows, width = GATES[cell] * hidden, inputs if layer == 0 else hidden
         params[f"weight_ih_l{layer}"] = rng.normal(size=(rows, width))
+        if cell == "diagonal":  # has no weights from the state
+            params[f"bias_ih_l{layer}"] = rng.normal(size=rows) * 0.3
+            continue
         params[f"weight_hh_l{layer}"] = rng.normal(size=(rows, hidden)) / math.sqrt(hidden)
         params[f"bias_ih_l{layer}"] = rng.normal(size=rows) * 0.3
         params[f"bias_hh_l{layer}"] = rng.normal(size=rows) * 0.3

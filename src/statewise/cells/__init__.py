@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from statewise.cells.base import Cell, layer_count, layer_parameters
+from statewise.cells.diagonal import DiagonalCell
 from statewise.cells.elman import ElmanCell
 from statewise.cells.gru import GRUCell
 from statewise.cells.linear import LinearCell
 from statewise.cells.lstm import LSTMCell
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (LinearCell(), ElmanCell(), GRUCell(), LSTMCell())}
+CELLS: dict[str, Cell] = {
+    cell.name: cell for cell in (LinearCell(), DiagonalCell(), ElmanCell(), GRUCell(), LSTMCell())
+}
 
 __all__ = ["CELLS", "Cell", "layer_count", "layer_parameters"]

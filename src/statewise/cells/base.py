@@ -55,7 +55,7 @@ def layer_parameters(params: Parameters, layer: int) -> dict[str, np.ndarray]:
 
 def layer_count(params: Parameters) -> int:
     """Layers in a stack."""
-    return sum(name.startswith("weight_hh_l") for name in params)
+    return sum(name.startswith("weight_ih_l") for name in params)
 
 
 def from_input(params: Parameters, x: np.ndarray) -> np.ndarray:

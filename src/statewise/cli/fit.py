@@ -61,8 +61,8 @@ def fit(
     else:
         from statewise.report.run_folder import read_record
 
-        then = read_record(folder)["commands"]["forecast"]
-        output.say(chosen.summary(), "", f"written to {folder}", f"next: {then}", wrap=False)
+        then = [f"next: {command}" for command in read_record(folder)["commands"].values()]
+        output.say(chosen.summary(), "", f"written to {folder}", *then, wrap=False)
 
 
 def document(model: Density, title: str, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,10 +12,15 @@ import torch
 
 from statewise._core.outcome import Outcome
 from statewise._core.progress import progress
+from statewise.fitting.checkpoint import Checkpoint
 from statewise.fitting.stopping import EarlyStopping
 
 B = TypeVar("B")
 State = dict[str, torch.Tensor]
+
+
+# One call for all parameters: for small networks most of an update is calls. On the CPU from torch 2.4 on.
+_FUSED = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Training:
         trace: (epochs done,) score after each epoch.
         start_score: score before the first one.
         best_score, best_epoch: of the parameters kept; epoch 0 is the start.
-        failure: where the loss, the gradient or the score stopped being finite, or None.
+        failure: where the loss, the gradient or the score stopped being finite and what helps, or None.
+        losses: (epochs done,) mean of the objective over the batches of each epoch.
     """
 
     outcome: Outcome
@@ -68,6 +74,18 @@ class Training:
     best_score: float
     best_epoch: int
     failure: str | None = None
+    losses: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+class Carried:
+    """What an objective carries from batch to batch, such as the state of a sequence that is cut into chunks. This one carries nothing."""
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Everything that a checkpoint must keep."""
+        return []
+
+    def restore(self, tensors: list[torch.Tensor]) -> None:
+        """Take what `tensors` gave."""
 
 
 def train(
@@ -80,6 +98,9 @@ def train(
     seed: int,
     groups: list[dict[str, Any]] | None = None,
     label: str = "training",
+    checkpoint: Checkpoint | None = None,
+    carried: Carried | None = None,
+    explain: Callable[[B], str] | None = None,
 ) -> Training:
     """Minimise an objective over batches, and keep the parameters with the best score.
 
@@ -92,17 +113,28 @@ def train(
         seed: the same seed on the same machine gives the same parameters to the last bit. torch's global random state is left as it was.
         groups: the optimiser's parameter groups; default all parameters alike.
         label: text of the progress bar.
+        checkpoint: a file that is written on the way. If it is there, training goes on from it, and ends with the parameters, to the last
+            bit, of a run that was never interrupted.
+        carried: what the objective carries from batch to batch.
+        explain: batch -> where in it something is not finite, and what helps; asked once, when that has happened.
 
     A loss, gradient or score that is NaN or infinite ends training at once with the outcome NOT_FINITE.
     """
     with torch.random.fork_rng(devices=[]), progress(label, settings.epochs) as advance:
         torch.default_generator.manual_seed(seed)
-        run = _Run(module, objective, score, settings, groups)
+        run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain)
         return run.loop(batches, torch.Generator().manual_seed(seed), advance)
 
 
-class _Run:
-    """One training run: the optimiser, the stopping rule and the trace."""
+class Run:
+    """One training run: the optimiser, the stopping rule, the trace, and where it stands.
+
+    Attributes:
+        epoch, position: the epoch under way, from 1, and the batches of it that are done.
+        epoch_draws: state of the batches' generator at the beginning of the epoch.
+        loss_sum: of the objective over those batches.
+        finished: the name of the outcome, once it is settled.
+    """
 
     def __init__(
         self,
@@ -111,13 +143,21 @@ class _Run:
         score: Callable[[], float],
         settings: Settings,
         groups: list[dict[str, Any]] | None,
+        carried: Carried,
+        checkpoint: Checkpoint | None,
+        explain: Callable[[Any], str] | None,
     ) -> None:
+        self.carried, self.checkpoint, self.explain = carried, checkpoint, explain
         self.module, self.objective, self.score, self.settings = module, objective, score, settings
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         given = list(module.parameters()) if groups is None else groups
-        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr, eps=settings.epsilon)
+        self.optimiser = kinds[settings.optimiser](given, lr=settings.lr, eps=settings.epsilon, fused=_FUSED)
         self.stopping: EarlyStopping[State] = EarlyStopping(settings.patience, settings.min_improvement)
         self.trace: list[float] = []
+        self.losses: list[float] = []
+        self.epoch, self.position, self.loss_sum, self.start_score = 0, 0, 0.0, -math.inf
+        self.epoch_draws = torch.empty(0, dtype=torch.uint8)
+        self.finished: str | None = None
 
     def loop(
         self,
@@ -125,35 +165,67 @@ class _Run:
         generator: torch.Generator,
         advance: Callable[..., None],
     ) -> Training:
-        start = self.validate()
-        self.stopping.update(start if math.isfinite(start) else -math.inf, 0, self.snapshot)
-        outcome, failure = Outcome.MAX_EPOCHS, None
-        for epoch in range(1, self.settings.epochs + 1):
-            failure = self.epoch(epoch, batches(generator))
+        failure = None
+        if self.checkpoint is None or not self.checkpoint.read_into(self):
+            self.start_score = self.validate()
+            self.stopping.update(self.start_score if math.isfinite(self.start_score) else -math.inf, 0, self.snapshot)
+            self.begin(1, generator)
+        advance(self.epoch - 1)
+        while self.finished is None:
+            generator.set_state(self.epoch_draws)
+            failure = self.one_epoch(batches(generator))
             if failure is not None:
-                outcome = Outcome.NOT_FINITE
-                break
+                self.finished = Outcome.NOT_FINITE.name
+                break  # nothing is written: what was, is better
             advance()
-            if self.stopping.update(self.trace[-1], epoch, self.snapshot):
-                outcome = Outcome.EARLY_STOPPED
-                break
+            if self.stopping.update(self.trace[-1], self.epoch, self.snapshot):
+                self.finished = Outcome.EARLY_STOPPED.name
+            elif self.epoch == self.settings.epochs:
+                self.finished = Outcome.MAX_EPOCHS.name
+            else:
+                self.begin(self.epoch + 1, generator)
+            self.write(self.finished is not None)
         best, best_epoch = self.stopping.best, self.stopping.best_epoch
         assert best is not None and best_epoch is not None
         self.module.load_state_dict(best)
-        return Training(outcome, np.array(self.trace), start, self.stopping.best_score, best_epoch, failure)
+        return Training(
+            Outcome[self.finished],
+            np.array(self.trace),
+            self.start_score,
+            self.stopping.best_score,
+            best_epoch,
+            failure,
+            np.array(self.losses),
+        )
 
-    def epoch(self, number: int, batches: Iterable[Any]) -> str | None:
-        """One pass and its score; returns what stopped being finite, if anything."""
+    def begin(self, epoch: int, generator: torch.Generator) -> None:
+        """Stand at the beginning of an epoch."""
+        self.epoch, self.position, self.loss_sum = epoch, 0, 0.0
+        self.epoch_draws = generator.get_state()
+
+    def write(self, always: bool = False) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.write(self, always)
+
+    def one_epoch(self, batches: Iterable[Any]) -> str | None:
+        """The rest of the epoch under way and its score; returns what stopped being finite, if anything."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate(number)
+            group["lr"] = self.settings.rate(self.epoch)
+        done = self.position
         for position, batch in enumerate(batches, start=1):
+            if position <= done:
+                continue
             wrong = self.update(batch)
             if wrong is not None:
-                return f"the {wrong} became NaN or infinite at epoch {number}, batch {position}"
+                place = f"the {wrong} became NaN or infinite at epoch {self.epoch}, batch {position}"
+                return place if self.explain is None else f"{place}: {self.explain(batch)}"
+            self.position = position
+            self.write()
         score = self.validate()
         if not math.isfinite(score):
-            return f"the validation score became NaN or infinite at epoch {number}"
+            return f"the validation score became NaN or infinite at epoch {self.epoch}"
         self.trace.append(score)
+        self.losses.append(self.loss_sum / max(self.position, 1))
         return None
 
     def update(self, batch: Any) -> str | None:
@@ -167,6 +239,7 @@ class _Run:
         if not torch.isfinite(norm):
             return "gradient"
         self.optimiser.step()
+        self.loss_sum += float(loss.detach())
         return None
 
     def validate(self) -> float:

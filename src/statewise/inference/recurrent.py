@@ -6,6 +6,9 @@ What a network sees at step t, all in standardised units, missing values filled 
   within two standard deviations, so that a value far outside the training data cannot drive the state where it has never been;
 * the head: the hidden state after that, and the skip features: y[t−l] and whether it was observed for every lag l, and u[t].
 
+y stands for what the output lets the network see of the values (`nn.outputs`): the values, the log of counts, indicators of symbols.
+With ``time_unit`` among the parameters the carried state fades over the gaps between steps (`nn.stepwise`).
+
 Before the first step there is nothing: values 0, observed 0. So the first observation has a density too.
 
 Parameters are a dict with the network's own names (`cells.base`, `nn.head`) and
@@ -14,6 +17,7 @@ Parameters are a dict with the network's own names (`cells.base`, `nn.head`) and
 ``value_mean``, ``value_scale``       (p,) standardisation of the values
 ``input_mean``, ``input_scale``       (u,) standardisation of the inputs
 ``lags``                              (L,) lags of the skip features, increasing from 1
+``time_unit``                         (1,) the usual gap between steps, in the times' unit (seconds for dates); only where the state decays
 ====================================  =======================================================
 """
 
@@ -26,39 +30,83 @@ import numpy as np
 
 from statewise._core.errors import NumericalError
 from statewise.cells import CELLS, Cell, layer_count, layer_parameters
-from statewise.nn.head import gaussian_head
+from statewise.nn import head
+from statewise.nn.outputs import NUMPY, OUTPUTS, Law, Output
+from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
 Parameters = Mapping[str, np.ndarray]
 
-_LOG_2PI = float(np.log(2 * np.pi))
 _SQUASH = 3.0
 _MOST_PATHS = 2000  # simulated side by side: more do not fit a processor's cache and take four times as long
 _BURN_IN = 100
+PATHS = 400  # of a forecast
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the network sees: `cell` (rows, 2p + u) and `skip` (rows, 2pL + u), and `values` (rows, p) standardised, NaN where missing."""
+    """What the network sees: `cell` (rows, v + p + u), `skip` (rows, (v + p)L + u), `values` (rows, v), the standardised view of the values,
+    NaN where missing, and `gaps` (rows,), the time since the step before in usual gaps (0 at the beginning), or None."""
 
     cell: np.ndarray
     skip: np.ndarray
     values: np.ndarray
+    gaps: np.ndarray | None = None
 
 
 # --- what the network sees --------------------------------------------------------------------------------------------
 
 
-def features(params: Parameters, seqs: Sequences) -> Features:
+def features(params: Parameters, seqs: Sequences, output: Output | None = None) -> Features:
     """The network's view of sequences; a row depends on earlier values and on inputs up to its own step only."""
-    values = (seqs.values - params["value_mean"]) / params["value_scale"]
-    inputs = _scaled_inputs(params, seqs.inputs, len(values))
+    values = view(params, seqs.values, _output(params, output))
+    inputs = scaled_inputs(params, seqs.inputs, len(values))
     step = np.arange(len(values)) - np.repeat(seqs.offsets[:-1], seqs.lengths)
     past = [_lagged(values, step, lag) for lag in params["lags"].tolist()]
-    return Features(_cell_view(past[0], inputs), _skip_view(past, inputs), values)
+    gaps = usual_gaps(seqs, float(params["time_unit"][0])) if "time_unit" in params else None
+    return Features(_cell_view(past[0], inputs, seqs.dim), _skip_view(past, inputs, seqs.dim), values, gaps)
 
 
-def _scaled_inputs(params: Parameters, inputs: np.ndarray | None, rows: int) -> np.ndarray:
+def _output(params: Parameters, output: Output | None) -> Output:
+    return OUTPUTS["gaussian"](len(params["value_mean"])) if output is None else output
+
+
+def view(params: Parameters, values: np.ndarray, output: Output) -> np.ndarray:
+    """(..., v) the standardised view of values (..., p); NaN where missing."""
+    return (output.view(values) - params["value_mean"]) / params["value_scale"]
+
+
+def targets(params: Parameters, values: np.ndarray, output: Output) -> np.ndarray:
+    """(..., p) the values that the output's law is about, 0 where missing: standardised, or counts and codes as they are."""
+    return np.nan_to_num(view(params, values, output) if output.continuous else values)
+
+
+def usual_gaps(seqs: Sequences, unit: float = 1.0) -> np.ndarray:
+    """(rows,) time since the step before, in `unit`; 0 at the beginning of a sequence, and 1 elsewhere where there are no times."""
+    begins = np.zeros(seqs.rows, dtype=bool)
+    begins[seqs.offsets[:-1]] = True
+    if seqs.times is None:
+        return np.where(begins, 0.0, 1.0)
+    return np.where(begins, 0.0, _elapsed(np.diff(seqs.times, prepend=seqs.times[:1])) / unit)
+
+
+def future_gaps(params: Parameters, seqs: Sequences, steps: int) -> np.ndarray | None:
+    """(N, steps) gaps before the steps to come, in usual gaps; None where the state does not decay, or where they are as usual."""
+    times = future_times(seqs, steps) if "time_unit" in params and seqs.times is not None else None
+    if times is None or seqs.times is None:
+        return None
+    ends = seqs.times[seqs.offsets[1:] - 1]
+    return _elapsed(np.diff(times, axis=1, prepend=ends[:, None])) / float(params["time_unit"][0])
+
+
+def _elapsed(gaps: np.ndarray) -> np.ndarray:
+    """Differences of times as numbers: seconds between dates."""
+    dates = np.issubdtype(gaps.dtype, np.timedelta64)
+    return gaps / np.timedelta64(1, "s") if dates else np.asarray(gaps, dtype=np.float64)
+
+
+def scaled_inputs(params: Parameters, inputs: np.ndarray | None, rows: int) -> np.ndarray:
+    """(rows, u) standardised inputs; u is 0 where there are none."""
     if inputs is None:
         return np.zeros((rows, 0))
     return (inputs - params["input_mean"]) / params["input_scale"]
@@ -72,74 +120,118 @@ def _lagged(values: np.ndarray, step: np.ndarray, lag: int) -> np.ndarray:
     return result
 
 
-def _squash(a: np.ndarray) -> np.ndarray:
+def squash(a: np.ndarray) -> np.ndarray:
+    """3 tanh(a/3)."""
     return _SQUASH * np.tanh(a / _SQUASH)
 
 
-def _filled(values: np.ndarray) -> list[np.ndarray]:
-    """The values with 0 for NaN, and 1 where they were observed."""
+def _filled(values: np.ndarray, dim: int) -> list[np.ndarray]:
+    """A view (..., v) with 0 for NaN, and (..., p) 1 where a column was observed."""
     seen = ~np.isnan(values)
-    return [np.where(seen, values, 0.0), seen.astype(np.float64)]
+    return [np.where(seen, values, 0.0), seen[..., :: values.shape[-1] // dim].astype(np.float64)]
 
 
-def _cell_view(last: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    value, seen = _filled(last)
-    return np.concatenate([_squash(value), seen, _squash(inputs)], axis=-1)
+def _cell_view(last: np.ndarray, inputs: np.ndarray, dim: int) -> np.ndarray:
+    value, seen = _filled(last, dim)
+    return np.concatenate([squash(value), seen, squash(inputs)], axis=-1)
 
 
-def _skip_view(past: list[np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    return np.concatenate([part for values in past for part in _filled(values)] + [inputs], axis=-1)
+def _skip_view(past: list[np.ndarray], inputs: np.ndarray, dim: int) -> np.ndarray:
+    return np.concatenate([part for values in past for part in _filled(values, dim)] + [inputs], axis=-1)
 
 
 # --- states and moments ------------------------------------------------------------------------------------------------
 
 
-def scan(cell: Cell, layer: Parameters, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def decays(cell: Cell, layer: Parameters, gaps: np.ndarray | None) -> np.ndarray | None:
+    """(..., n) what the carried state is multiplied by over the gaps (...): exp(−gap / τ); None where the layer has no time constants."""
+    if gaps is None or "log_time_constant_l0" not in layer:
+        return None
+    fade = np.exp(-gaps[..., None] * np.exp(-layer["log_time_constant_l0"]))
+    return np.concatenate([fade] * cell.carried, axis=-1)
+
+
+def scan(
+    cell: Cell, layer: Parameters, x: np.ndarray, lengths: np.ndarray, gaps: np.ndarray | None = None
+) -> np.ndarray:
     """(rows, n) the state after each step of one layer, from zero at the beginning of every sequence.
 
-    x is packed (rows, d). All sequences advance side by side; those that have ended drop out.
+    x is packed (rows, d), gaps (rows,) in usual gaps. All sequences advance side by side; those that have ended drop out.
     """
     order = np.argsort(-lengths, kind="stable")
     start = (np.cumsum(lengths) - lengths)[order]
     running = len(lengths) - np.searchsorted(np.sort(lengths), np.arange(int(lengths.max())), side="right")
     states = np.empty((len(x), cell.state_size(layer)))
-    state = np.zeros((len(lengths), states.shape[1]))
+    state, fade = np.zeros((len(lengths), states.shape[1])), decays(cell, layer, gaps)
     for t, count in enumerate(running.tolist()):
         rows = start[:count] + t
-        state = cell.step(layer, x[rows], state[:count])
+        before = state[:count] if fade is None else state[:count] * fade[rows]
+        state = cell.step(layer, x[rows], before)
         states[rows] = state
     return states
 
 
-def states(cell: str, params: Parameters, x: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """For each layer, (rows, n) the state after each step, for the cell features x (rows, d)."""
+def states(
+    cell: str, params: Parameters, x: np.ndarray, lengths: np.ndarray, gaps: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """For each layer, (rows, n) the state after each step, for the cell features x (rows, d) and gaps (rows,)."""
     found: list[np.ndarray] = []
     for layer in range(layer_count(params)):
-        found.append(scan(CELLS[cell], layer_parameters(params, layer), x, lengths))
+        found.append(scan(CELLS[cell], layer_parameters(params, layer), x, lengths, gaps))
         x = CELLS[cell].hidden(found[-1])
     return found
 
 
-def _standard_moments(cell: str, params: Parameters, seqs: Sequences) -> tuple[Features, np.ndarray, np.ndarray]:
-    seen = features(params, seqs)
-    top = states(cell, params, seen.cell, seqs.lengths)[-1]
-    mean, log_sd = gaussian_head(params, CELLS[cell].hidden(top), seen.skip)
-    return seen, mean, log_sd
+def laws(cell: str, params: Parameters, seqs: Sequences, output: Output) -> Law:
+    """The law of each row given the rows before it; of a continuous output, of standardised values."""
+    seen = features(params, seqs, output)
+    top = states(cell, params, seen.cell, seqs.lengths, seen.gaps)[-1]
+    return head.law(params, CELLS[cell].hidden(top), seen.skip)
 
 
-def moments(cell: str, params: Parameters, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
+def moments(
+    cell: str, params: Parameters, seqs: Sequences, output: Output | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(rows, p) one-step-ahead means and variances, in the data's units."""
-    _, mean, log_sd = _standard_moments(cell, params, seqs)
+    output = _output(params, output)
+    law = laws(cell, params, seqs, output)
+    return _in_units(params, output, law)
+
+
+def _in_units(params: Parameters, output: Output, law: Law) -> tuple[np.ndarray, np.ndarray]:
+    if not output.continuous:
+        return output.mean(law), output.variance(law)
     scale = params["value_scale"]
-    return params["value_mean"] + scale * mean, (scale * np.exp(log_sd)) ** 2
+    return params["value_mean"] + scale * output.mean(law), scale**2 * output.variance(law)
 
 
-def log_prob_steps(cell: str, params: Parameters, seqs: Sequences) -> np.ndarray:
-    """(rows,) Σ over the observed entries of log N(y; mean, sd²), in the data's units; 0 where nothing was observed."""
-    seen, mean, log_sd = _standard_moments(cell, params, seqs)
-    z = (seen.values - mean) * np.exp(-log_sd)
-    density = -0.5 * _LOG_2PI - log_sd - 0.5 * z**2 - np.log(params["value_scale"])
-    return np.where(np.isnan(seen.values), 0.0, density).sum(axis=1)
+def predictions(
+    cell: str, params: Parameters, seqs: Sequences, output: Output
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, p) one-step-ahead means, variances and normal pseudo-residuals, NaN where missing."""
+    law = laws(cell, params, seqs, output)
+    residuals = output.residuals(law, targets(params, seqs.values, output))
+    return *_in_units(params, output, law), np.where(np.isnan(seqs.values), np.nan, residuals)
+
+
+def log_prob_steps(cell: str, params: Parameters, seqs: Sequences, output: Output | None = None) -> np.ndarray:
+    """(rows,) log density of the observed entries of each row given the rows before it, in the data's units; 0 where nothing was observed."""
+    output = _output(params, output)
+    return _row_densities(params, laws(cell, params, seqs, output), seqs.values, output)
+
+
+def _row_densities(params: Parameters, law: Law, values: np.ndarray, output: Output) -> np.ndarray:
+    """(rows,) of values (rows, p)."""
+    seen = (~np.isnan(values)).astype(np.float64)
+    density = np.asarray(output.log_density(NUMPY, law, targets(params, values, output), seen))
+    if output.continuous:
+        density = density - seen @ np.log(params["value_scale"])
+    return np.where(seen.any(axis=1), density, 0.0)
+
+
+def row_density(params: Parameters, law: Law, row: np.ndarray, output: Output) -> float:
+    """Log density of one row (1, p) under its law; 0 if nothing was observed."""
+    return float(_row_densities(params, law, row, output)[0])
 
 
 # --- simulation --------------------------------------------------------------------------------------------------------
@@ -153,15 +245,18 @@ def forecast_paths(
     inputs: np.ndarray | None,
     count: int,
     rng: np.random.Generator,
+    output: Output | None = None,
+    gaps: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(count, N, steps, p) sample paths after the end of each sequence, in the data's units; inputs (N, steps, u).
+    """(count, N, steps, p) sample paths after the end of each sequence, in the data's units; inputs (N, steps, u), gaps (N, steps).
 
     Every sequence meets the same random numbers, so a sequence's forecast does not depend on which others are there.
     """
-    noise = rng.standard_normal((steps, count, seqs.dim))
-    seen = features(params, seqs)
+    output = _output(params, output)
+    noise = rng.standard_normal((steps, count, output.noise_size))
+    seen = features(params, seqs, output)
     ends = seqs.offsets[1:] - 1
-    last = [layer[ends] for layer in states(cell, params, seen.cell, seqs.lengths)]
+    last = [layer[ends] for layer in states(cell, params, seen.cell, seqs.lengths, seen.gaps)]
     past = _tails(seen.values, seqs, int(params["lags"].max()))
     paths = np.empty((count, len(seqs), steps, seqs.dim))
     size = max(1, _MOST_PATHS // count)
@@ -176,6 +271,8 @@ def forecast_paths(
             np.repeat(past[block], count, axis=0),
             np.tile(noise, (1, width, 1)),
             given,
+            output,
+            None if gaps is None else np.repeat(gaps[block], count, axis=0),
         )
         paths[:, block] = np.moveaxis(drawn.reshape(width, count, steps, -1), 1, 0)
     return paths
@@ -191,14 +288,54 @@ def _tails(values: np.ndarray, seqs: Sequences, size: int) -> np.ndarray:
 
 
 def sample_paths(
-    cell: str, params: Parameters, length: int, count: int, inputs: np.ndarray | None, rng: np.random.Generator
+    cell: str,
+    params: Parameters,
+    length: int,
+    count: int,
+    inputs: np.ndarray | None,
+    rng: np.random.Generator,
+    output: Output | None = None,
 ) -> np.ndarray:
-    """(count, length, p) sequences drawn from the beginning, in the data's units; inputs (count, length, u)."""
-    dim = len(params["value_mean"])
-    layers = [layer_parameters(params, layer) for layer in range(layer_count(params))]
-    begin = [np.zeros((count, CELLS[cell].state_size(layer))) for layer in layers]
-    past = np.full((count, int(params["lags"].max()), dim), np.nan)
-    return simulate(cell, params, begin, past, rng.standard_normal((length, count, dim)), inputs)
+    """(count, length, p) sequences drawn from the beginning, in the data's units, at usual gaps; inputs (count, length, u)."""
+    output = _output(params, output)
+    begin, past = beginning(cell, params, count)
+    noise = rng.standard_normal((length, count, output.noise_size))
+    return simulate(cell, params, begin, past, noise, inputs, output)
+
+
+def beginning(cell: str, params: Parameters, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """For `count` sequences that begin: each layer's state (count, n), and the view of what was before (count, largest lag, v)."""
+    layers = (layer_parameters(params, layer) for layer in range(layer_count(params)))
+    past = np.full((count, int(params["lags"].max()), len(params["value_mean"])), np.nan)
+    return [np.zeros((count, CELLS[cell].state_size(layer))) for layer in layers], past
+
+
+def advance(
+    cell: str,
+    params: Parameters,
+    state: list[np.ndarray],
+    past: np.ndarray,
+    inputs: np.ndarray | None,
+    output: Output,
+    gap: np.ndarray,
+) -> tuple[Law, list[np.ndarray]]:
+    """The law of the next row of sequences, and each layer's state after the step.
+
+    Args:
+        state: for each layer, (count, n) the state after the step before.
+        past: (count, at least the largest lag, v) the standardised view of the last values, NaN where missing.
+        inputs: (count, 1, u) of the next step in the data's units, or None.
+        gap: (count, 1) time since the step before, in usual gaps.
+    """
+    u = scaled_inputs(params, None if inputs is None else inputs[:, 0], len(past))
+    views = [past[:, past.shape[1] - lag] for lag in params["lags"].tolist()]
+    h, after = _cell_view(views[0], u, output.dim), []
+    for k, before in enumerate(state):
+        layer = layer_parameters(params, k)
+        fade = decays(CELLS[cell], layer, gap[:, 0])
+        after.append(CELLS[cell].step(layer, h, before if fade is None else before * fade))
+        h = CELLS[cell].hidden(after[-1])
+    return head.law(params, h, _skip_view(views, u, output.dim)), after
 
 
 def simulate(
@@ -208,34 +345,35 @@ def simulate(
     past: np.ndarray,
     noise: np.ndarray,
     inputs: np.ndarray | None,
+    output: Output | None = None,
+    gaps: np.ndarray | None = None,
 ) -> np.ndarray:
     """(paths, steps, p) continuations in the data's units.
 
     Args:
         begin: for each layer, (paths, n) the state after the last known step.
-        past: (paths, largest lag, p) the last known values, standardised, NaN where missing.
-        noise: (steps, paths, p) standard normal numbers.
+        past: (paths, largest lag, v) the standardised view of the last known values, NaN where missing.
+        noise: (steps, paths, noise_size) standard normal numbers.
         inputs: (paths, steps, u) in the data's units, or None.
+        output: what the head means; normal unless given.
+        gaps: (paths, steps) in usual gaps; 1 unless given.
 
     Raises:
         NumericalError: a path left the range of floating-point numbers.
     """
+    output = _output(params, output)
     known, steps = past.shape[1], len(noise)
-    lags = params["lags"].tolist()
-    layers = [layer_parameters(params, layer) for layer in range(layer_count(params))]
+    gaps = np.ones((len(past), steps)) if gaps is None else gaps
     line = np.concatenate([past, np.empty((len(past), steps, past.shape[2]))], axis=1)
+    drawn = np.empty((len(past), steps, output.dim))
     state = list(begin)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(steps):
-            u = _scaled_inputs(params, None if inputs is None else inputs[:, t], len(past))
-            views = [line[:, known + t - lag] for lag in lags]
-            h = _cell_view(views[0], u)
-            for k, layer in enumerate(layers):
-                state[k] = CELLS[cell].step(layer, h, state[k])
-                h = CELLS[cell].hidden(state[k])
-            mean, log_sd = gaussian_head(params, h, _skip_view(views, u))
-            line[:, known + t] = mean + np.exp(log_sd) * noise[t]
-        result = params["value_mean"] + params["value_scale"] * line[:, known:]
+            given = None if inputs is None else inputs[:, t : t + 1]
+            law, state = advance(cell, params, state, line[:, : known + t], given, output, gaps[:, t : t + 1])
+            drawn[:, t] = output.draw(law, noise[t])
+            line[:, known + t] = drawn[:, t] if output.continuous else view(params, drawn[:, t], output)
+        result = params["value_mean"] + params["value_scale"] * drawn if output.continuous else drawn
     if not np.isfinite(result).all():
         raise NumericalError(
             f"a simulated path left the range of floating-point numbers within {steps} steps: the fitted dynamics are explosive; "
@@ -247,7 +385,7 @@ def simulate(
 # --- memory ------------------------------------------------------------------------------------------------------------
 
 
-def top_exponent(cell: str, params: Parameters, seqs: Sequences) -> float:
+def top_exponent(cell: str, params: Parameters, seqs: Sequences, output: Output | None = None) -> float:
     """λ₁ of the carried state along the data: the mean log growth per step of a perturbation of the state.
 
     λ₁ = lim (1/T) log |J[T] … J[1] v|, J[t] = ∂s[t]/∂s[t−1] with the data held fixed (teacher forcing). In a stack the Jacobian is
@@ -256,22 +394,36 @@ def top_exponent(cell: str, params: Parameters, seqs: Sequences) -> float:
 
     Source: theory of products of Jacobians, Oseledets (1968); the rescaling is Benettin et al. (1980) with one vector.
     """
-    x = features(params, seqs).cell
-    exponents = []
-    for layer, after in enumerate(states(cell, params, x, seqs.lengths)):
-        exponents.append(_layer_exponent(CELLS[cell], layer_parameters(params, layer), x, after, seqs))
+    seen = features(params, seqs, output)
+    x, exponents = seen.cell, []
+    for layer, after in enumerate(states(cell, params, x, seqs.lengths, seen.gaps)):
+        own = layer_parameters(params, layer)
+        fade = decays(CELLS[cell], own, seen.gaps)
+        exponents.append(layer_exponent(CELLS[cell], own, x, after, seqs, fade))
         x = CELLS[cell].hidden(after)
     return max(exponents)
 
 
-def _layer_exponent(cell: Cell, layer: Parameters, x: np.ndarray, after: np.ndarray, seqs: Sequences) -> float:
+def layer_exponent(
+    cell: Cell,
+    layer: Parameters,
+    x: np.ndarray,
+    after: np.ndarray,
+    seqs: Sequences,
+    fade: np.ndarray | None = None,
+) -> float:
+    """λ₁ of one layer's state, `after` (rows, n), under the inputs x (rows, d); see `top_exponent`."""
     total, steps = 0.0, 0
     begin = np.random.default_rng(0).standard_normal(after.shape[1])
     for start, end in zip(seqs.offsets[:-1].tolist(), seqs.offsets[1:].tolist(), strict=True):
         before = np.concatenate([np.zeros((1, after.shape[1])), after[start : end - 1]])
+        if fade is not None:
+            before = before * fade[start:end]
         skipped = min((end - start) // 4, _BURN_IN)
         vector = begin / np.linalg.norm(begin)
         for t in range(end - start):
+            if fade is not None:
+                vector = vector * fade[start + t]
             vector = cell.jacobian(layer, x[start + t], before[t]) @ vector
             size = float(np.linalg.norm(vector))
             if size == 0.0:

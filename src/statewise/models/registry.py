@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "arima": "statewise.models.arima:ARIMA",
+    "classifier": "statewise.models.classifier:Classifier",
     "hmm": "statewise.models.hmm:HMM",
     "linear-rnn": "statewise.models.linear_rnn:LinearRNN",
     "naive": "statewise.models.naive:Naive",
     "recurrent": "statewise.models.recurrent:Recurrent",
     "state-space": "statewise.models.state_space:StateSpace",
     "structural": "statewise.models.structural:Structural",
+    "tagger": "statewise.models.tagger:Tagger",
     "varma": "statewise.models.varma:VARMA",
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+_POOL = 32  # batches among which items of similar length look for each other
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,30 @@ class Windows:
         rows = self.first[which, None] + np.minimum(steps, length - 1)
         return rows, (steps >= self.warm_up[which, None]) & (steps < length)
 
+    def bucketed(self, size: int, shuffle: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+        """All windows in random batches of similar length, so that little is padded; see `bucketed`."""
+        return bucketed(self.length, size, shuffle)
+
     def batches(self, order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         """`order` in pieces of at most `size`."""
         return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def bucketed(length: np.ndarray, size: int, shuffle: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+    """Positions 0 … n − 1 in batches of at most `size`, each of items of similar `length` (n,), in random order.
+
+    A random order is cut into pools of several batches; each pool is sorted by length and cut into batches, and these are shuffled.
+    So an epoch has every item once, and which meet in a batch still depends on chance. `shuffle(n)` gives a random order of n.
+    """
+    order = shuffle(len(length))
+    if size >= len(length):
+        return [order]
+    pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
+    pools = [pool[np.argsort(length[pool], kind="stable")] for pool in pools]
+    batches = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
+    if (length == length[0]).all():
+        return batches
+    return [batches[position] for position in shuffle(len(batches))]
 
 
 def cut_windows(

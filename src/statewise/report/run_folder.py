@@ -124,8 +124,10 @@ def write_fit(folder: str | os.PathLike[str], *, title: str, seqs: Sequences, mo
         InputError: `folder` is a file.
     """
     target = _folder(folder)
-    command = facts.shell_line(target, _USUAL_STEPS, driven=seqs.inputs is not None)
-    _write(target, {"title": title, "commands": {"forecast": command}}, seqs, model, {})
+    commands = {}
+    if isinstance(model, Density):
+        commands["forecast"] = facts.shell_line(target, _USUAL_STEPS, driven=seqs.inputs is not None)
+    _write(target, {"title": title, "commands": commands}, seqs, model, {})
     return target
 
 

@@ -71,9 +71,15 @@ class FitResult(Result):
         return pd.DataFrame({"iteration": np.arange(1, len(self.trace) + 1), "objective": self.trace})
 
     def plot(self) -> Figure:
-        """The objective against the iteration."""
+        """The objective against the iteration; of a network the validation and the training score, and the epoch that was kept."""
         figure, axes = new_figure(1)
-        axes[0].plot(np.arange(1, len(self.trace) + 1), self.trace)
+        learning = "training_trace" in self.details
+        axes[0].plot(np.arange(1, len(self.trace) + 1), self.trace, label="validation" if learning else "objective")
+        if learning:
+            training = self.details["training_trace"]
+            axes[0].plot(np.arange(1, len(training) + 1), training, label="training")
+            axes[0].axvline(self.details["best_epoch"], color="0.6", linewidth=0.8, label="kept")
+            axes[0].legend()
         axes[0].set_xlabel("iteration")
         axes[0].set_ylabel("objective")
         return figure
