@@ -26,6 +26,7 @@ class Bridge:
         exact: whether results agree to rounding error.
         preserves: what agrees.
         where: 'module:function'; the function takes the model and options and returns the new model.
+        makes: the kind that comes out, where several kinds share a name as a target; the target itself unless given.
     """
 
     source: str
@@ -33,6 +34,12 @@ class Bridge:
     exact: bool
     preserves: str
     where: str
+    makes: str = ""
+
+    @property
+    def node(self) -> str:
+        """The kind from which a chain goes on."""
+        return self.makes or self.target
 
     def apply(self, model: Model, **options: Any) -> Model:
         module, name = self.where.split(":")
@@ -42,6 +49,7 @@ class Bridge:
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
 _LAW = "log-likelihood and forecasts"
 _HERE = "statewise.conversion"
+_SMOOTHED = "smoothed states"
 _FORMS = {"linear-rnn": "rnn"}  # kind of a model -> its name as a target, where they differ
 BRIDGES = (
     Bridge("arima", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
@@ -52,6 +60,12 @@ BRIDGES = (
     Bridge("state-space", "innovations", True, _LAW, f"{_HERE}.innovations:state_space_to_innovations"),
     Bridge("state-space", "varma", True, _LAW, f"{_HERE}.innovations:state_space_to_varma"),
     Bridge("rnn", "state-space", True, _LAW, f"{_HERE}.innovations:rnn_to_state_space"),
+    Bridge(
+        "state-space", "birnn", True, _SMOOTHED, f"{_HERE}.state_space_to_birnn:state_space_to_birnn", "linear-birnn"
+    ),
+    Bridge("hmm", "rnn", True, _SYSTEM, f"{_HERE}.hmm_to_rnn:hmm_to_rnn", "softmax-rnn"),
+    Bridge("hmm", "birnn", True, _SMOOTHED, f"{_HERE}.hmm_to_rnn:hmm_to_birnn", "softmax-birnn"),
+    Bridge("softmax-rnn", "hmm", True, _SYSTEM, f"{_HERE}.hmm_to_rnn:rnn_to_hmm"),
 )
 
 
@@ -109,14 +123,15 @@ def discrepancy(model: Model, converted: Model, data: Any, preserves: list[str])
 
 def _chain(source: str, target: str) -> list[Bridge]:
     queue: deque[tuple[str, list[Bridge]]] = deque([(source, [])])
-    seen = {source}
+    seen, names = {source}, set[str]()
     while queue:
         kind, path = queue.popleft()
         for bridge in BRIDGES:
-            if bridge.source == kind and bridge.target not in seen:
+            if bridge.source == kind and bridge.node not in seen:
                 if bridge.target == target:
                     return [*path, bridge]
-                seen.add(bridge.target)
-                queue.append((bridge.target, [*path, bridge]))
-    reachable = ", ".join(sorted(seen - {source})) or "nothing"
+                seen.add(bridge.node)
+                names.add(bridge.target)
+                queue.append((bridge.node, [*path, bridge]))
+    reachable = ", ".join(sorted(names - {source})) or "nothing"
     raise UnsupportedError(f"a {source!r} model does not convert to {target!r}; from it one reaches: {reachable}")

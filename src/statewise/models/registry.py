@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "arima": "statewise.models.arima:ARIMA",
     "hmm": "statewise.models.hmm:HMM",
+    "linear-birnn": "statewise.models.linear_birnn:LinearBiRNN",
     "linear-rnn": "statewise.models.linear_rnn:LinearRNN",
     "naive": "statewise.models.naive:Naive",
     "recurrent": "statewise.models.recurrent:Recurrent",
+    "softmax-birnn": "statewise.models.softmax_rnn:SoftmaxBiRNN",
+    "softmax-rnn": "statewise.models.softmax_rnn:SoftmaxRNN",
     "state-space": "statewise.models.state_space:StateSpace",
     "structural": "statewise.models.structural:Structural",
     "varma": "statewise.models.varma:VARMA",
