@@ -64,7 +64,7 @@ def laws(family, rng, K):
         "categorical": ({"emission": "categorical", "probs": shares(rng, K, M, zeros=True)}, lambda T: np.zeros((T, 1)) + rng.integers(0, M, (T, 1))),
         "exponential": ({"emission": "exponential", "scales": rng.gamma(2, 1, (K, p))}, positive),
         "gamma": ({"emission": "gamma", "shapes": rng.gamma(2, 1, (K, p)) + 0.1, "scales": rng.gamma(2, 1, (K, p))}, positive),
-        "autoregressive": ({"emission": "autoregressive", "order": 2, "covariance": "full", "intercepts": means, 
+        "autoregressive": ({"emission": "autoregressive", "order": 2, "covariance": "full", "intercepts": means,
                                 "coefficients": 0.3 * rng.standard_normal((K, 4, p)), "covariances": spd(rng, K, p=p), "lag_fills": rng.standard_normal(p)}, normal),
         "product": ({"emission": {"a": "poisson", "b": "gaussian"}, "rates": {"a": rng.gamma(2, 2, K)},
                          "means": {"b": means[:, 0]}, "covariances": {"b": rng.gamma(2, 1, K)}},

@@ -8,7 +8,7 @@ of shares and chances, Cholesky factors of covariances), so that any step of an 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
