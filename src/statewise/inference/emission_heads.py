@@ -267,10 +267,12 @@ def _regression(y: Tensor, u: Tensor | None, raw: Parameters, emission: Emission
 
 
 _Table = Callable[[Tensor, Tensor | None, Parameters, Emission, dict[str, str]], Tensor]
-_TABLES: dict[str, _Table] = dict.fromkeys(_COLUMNS, _columnwise) | {
+_TABLES: dict[str, _Table] = {
     "categorical": _categorical,
     "gaussian": _gaussian,
     "gaussian-mixture": _gaussian_mixture,
     "regression": _regression,
     "autoregressive": _regression,
 }
+for _kind in _COLUMNS:
+    _TABLES[_kind] = _columnwise

@@ -40,14 +40,14 @@ class SoftmaxRNNModule(nn.Module):
         table = self.emission(y, u)
         if not torch.is_grad_enabled():
             return _tensor(discrete.filter(self.chain(), *_packed(table)).probs).reshape(table.shape)
-        return torch.exp(self._scan(table)[0])
+        return torch.exp(self.scan(table)[0])
 
     def log_prob(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T) log density of each step given the steps before it; −inf where a step is impossible."""
         table = self.emission(y, u)
         if not torch.is_grad_enabled():
             return _tensor(discrete.log_prob_steps(self.chain(), *_packed(table))).reshape(table.shape[:2])
-        return self._scan(table)[1]
+        return self.scan(table)[1]
 
     def generate(self, length: int, count: int = 1, seed: int = 0, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (count, length) and observations (count, length, p): next state ~ softmax(log Pᵀ s) for a one-hot s, y from its law."""
@@ -68,12 +68,16 @@ class SoftmaxRNNModule(nn.Module):
             pair = log_shares(self.initial_logits).exp().numpy(), log_shares(self.transition_logits).exp().numpy()
         return Chain(*pair)
 
-    def _scan(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Log beliefs (N, T, K) and log densities (N, T); what is impossible counts as missing from there on."""
+    def scan(self, table: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Log beliefs (N, T, K), log densities (N, T) and the logs of what was predicted (N, T, K), from a prediction `start` (N, K) or π.
+
+        What is impossible counts as missing from there on.
+        """
         back = log_shares(self.transition_logits).T
-        ahead = log_shares(self.initial_logits).expand(len(table), -1)
-        beliefs, steps = [], []
+        ahead = log_shares(self.initial_logits).expand(len(table), -1) if start is None else start
+        beliefs, steps, predicted = [], [], []
         for b in table.unbind(1):
+            predicted.append(ahead)
             joint = ahead + b
             step = log_sum_exp(joint)
             possible = step > -torch.inf
@@ -81,7 +85,7 @@ class SoftmaxRNNModule(nn.Module):
             ahead = log_sum_exp(belief[:, None, :] + back)
             beliefs.append(belief)
             steps.append(step)
-        return torch.stack(beliefs, dim=1), torch.stack(steps, dim=1)
+        return torch.stack(beliefs, dim=1), torch.stack(steps, dim=1), torch.stack(predicted, dim=1)
 
 
 class SoftmaxBiRNNModule(SoftmaxRNNModule):
@@ -97,7 +101,7 @@ class SoftmaxBiRNNModule(SoftmaxRNNModule):
         table = self.emission(y, u)
         if not torch.is_grad_enabled():
             return _tensor(discrete.smooth(self.chain(), *_packed(table)).probs).reshape(table.shape)
-        beliefs, steps = self._scan(table)
+        beliefs, steps, _ = self.scan(table)
         table = torch.where((steps > -torch.inf)[..., None], table, 0.0)
         move = log_shares(self.transition_logits)
         back = torch.zeros_like(beliefs[:, 0])

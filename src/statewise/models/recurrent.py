@@ -69,6 +69,15 @@ class Recurrent(Density, Trainable):
         "output": checks.Choice(("gaussian",)),
     }
 
+    def __new__(cls, *given: Any, start: Any = None, **options: Any) -> Any:
+        """With ``start=`` a classical model, a network that starts exactly there: see `statewise.models.started.StartedRecurrent`."""
+        if start is None:
+            return super().__new__(cls)
+        from statewise.models.started import StartedRecurrent
+
+        names = ("cell", "hidden", "layers")
+        return StartedRecurrent(start=start, **dict(zip(names, given, strict=False)), **options)
+
     def __init__(self, cell: str = "gru", hidden: int = 32, layers: int = 1, output: str = "gaussian") -> None:
         super().__init__(cell=cell, hidden=hidden, layers=layers, output=output)
 

@@ -19,6 +19,7 @@ MODELS: dict[str, str] = {
     "recurrent": "statewise.models.recurrent:Recurrent",
     "softmax-birnn": "statewise.models.softmax_rnn:SoftmaxBiRNN",
     "softmax-rnn": "statewise.models.softmax_rnn:SoftmaxRNN",
+    "started-recurrent": "statewise.models.started:StartedRecurrent",
     "state-space": "statewise.models.state_space:StateSpace",
     "structural": "statewise.models.structural:Structural",
     "varma": "statewise.models.varma:VARMA",
