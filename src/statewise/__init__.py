@@ -22,11 +22,13 @@ _EXPORTS = {
     "DataError": "statewise._core.errors",
     "HMM": "statewise.models.hmm",
     "InputError": "statewise._core.errors",
+    "LeakyIntegrator": "statewise.models.leaky",
     "MissingDependencyError": "statewise._core.errors",
     "ModelFileError": "statewise._core.errors",
     "Naive": "statewise.models.naive",
     "NotFittedError": "statewise._core.errors",
     "NumericalError": "statewise._core.errors",
+    "ODE": "statewise.models.ode",
     "Outcome": "statewise._core.outcome",
     "PrecisionWarning": "statewise._core.errors",
     "Recurrent": "statewise.models.recurrent",
@@ -48,9 +50,11 @@ _EXPORTS = {
 __all__ = [
     "ARIMA",
     "HMM",
+    "ODE",
     "VARMA",
     "DataError",
     "InputError",
+    "LeakyIntegrator",
     "MissingDependencyError",
     "ModelFileError",
     "Naive",
@@ -92,7 +96,9 @@ if TYPE_CHECKING:
     from statewise.models.arima import ARIMA
     from statewise.models.hmm import HMM
     from statewise.models.hmm_selection import select_states
+    from statewise.models.leaky import LeakyIntegrator
     from statewise.models.naive import Naive
+    from statewise.models.ode import ODE
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace

@@ -119,7 +119,7 @@ def nonlinear(seed, length=600):
 def learnt():
     y = nonlinear(0)
     start = sw.VARMA(p=2).fit(y[:500])
-    return y, start, sw.Recurrent(hidden=12, start=start, classical="freeze").fit(y[:500], epochs=60, seed=0)
+    return y, start, sw.Recurrent(hidden=12, start=start, classical="freeze").fit(y[:500], epochs=60, lr=0.01, seed=0)
 
 
 def test_a_nonlinear_term_is_found_and_its_size_is_said(learnt):

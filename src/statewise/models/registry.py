@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "arima": "statewise.models.arima:ARIMA",
+    "embedded-rnn": "statewise.models.cell_network:EmbeddedRNN",
+    "gru-network": "statewise.models.cell_network:GRUNetwork",
     "hmm": "statewise.models.hmm:HMM",
+    "leaky-integrator": "statewise.models.leaky:LeakyIntegrator",
     "linear-birnn": "statewise.models.linear_birnn:LinearBiRNN",
     "linear-rnn": "statewise.models.linear_rnn:LinearRNN",
+    "lstm-network": "statewise.models.cell_network:LSTMNetwork",
     "naive": "statewise.models.naive:Naive",
+    "ode": "statewise.models.ode:ODE",
+    "ode-rnn": "statewise.models.ode_rnn:ODERNN",
     "recurrent": "statewise.models.recurrent:Recurrent",
     "softmax-birnn": "statewise.models.softmax_rnn:SoftmaxBiRNN",
     "softmax-rnn": "statewise.models.softmax_rnn:SoftmaxRNN",

@@ -116,16 +116,16 @@ class StartedRecurrent(Density, Trainable):
     def fit(
         self,
         data: Any,
-        epochs: int = 200,
-        lr: float = 0.01,
+        epochs: int = 300,
+        lr: float = 0.003,
         batch: int | None = None,
-        patience: int = 20,
+        patience: int = 30,
         validation: float = 0.15,
         window: int = 64,
         seed: int | None = 0,
     ) -> Self:
         """Train from the classical model on, by gradient descent with early stopping, in place; arguments as in `Recurrent.fit`, but that
-        a batch has an eighth of the windows unless given.
+        the learning rate is lower and a batch has an eighth of the windows unless given.
 
         With ``epochs=0`` the model is the classical one. What training found is kept where it beats the start on the validation part by more
         than the gain's standard error; else the model stays at its start. `fit_result.details["added"]` and ["added_standard_error"] say
