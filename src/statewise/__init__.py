@@ -43,9 +43,12 @@ _EXPORTS = {
     "convert": "statewise.conversion.graph",
     "datasets": "",
     "load": "statewise.models.save",
+    "nn": "",
     "read": "statewise.sequences.read",
     "select_states": "statewise.models.hmm_selection",
 }
+
+_MODULES = {"datasets": "statewise.sequences.datasets", "nn": "statewise.nn"}
 
 __all__ = [
     "ARIMA",
@@ -74,11 +77,13 @@ __all__ = [
     "convert",
     "datasets",
     "load",
+    "nn",
     "read",
     "select_states",
 ]
 
 if TYPE_CHECKING:
+    from statewise import nn
     from statewise._core.errors import (
         DataError,
         InputError,
@@ -112,8 +117,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'statewise' has no attribute {name!r}")
-    if name == "datasets":
-        value: Any = importlib.import_module("statewise.sequences.datasets")
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
     else:
         value = getattr(importlib.import_module(_EXPORTS[name]), name)
     globals()[name] = value
