@@ -28,5 +28,20 @@ def log_densities(source: Any, converted: Any, data: Any) -> tuple[np.ndarray, n
     return converted.log_prob(seqs, per_step=True), np.concatenate(found)
 
 
+def layer_outputs(source: Any, converted: Any, data: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outputs and last states of two layers for each sequence of inputs, as a batch of one."""
+    import torch
+
+    pairs, dtype = [], next(source.parameters()).dtype
+    with torch.no_grad():
+        for one in as_sequences(data):
+            x = torch.tensor(one.values, dtype=dtype)[None if source.batch_first else slice(None)]
+            x = x if source.batch_first else x[:, None]
+            (left, left_state), (right, right_state) = converted(x), source(x)
+            states = zip(*(s if isinstance(s, tuple) else (s,) for s in (left_state, right_state)), strict=True)
+            pairs += [(a.double().numpy(), b.double().numpy()) for a, b in [(left, right), *states]]
+    return pairs
+
+
 def _codes(source: Any, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64) if hasattr(source, "emissionprob_") or hasattr(source, "lambdas_") else values

@@ -53,7 +53,12 @@ _SMOOTHED = "smoothed states"
 _EACH = "log-likelihood of each step"
 _HELD = "the cell path; the response to O(scale²)"
 _SMALL = "log-likelihood and predictions at the settled gain, to O(scale²)"
-_FOREIGN = {"statsmodels": "statsmodels", "hmmlearn": "hmmlearn"}  # package -> its node
+_FOREIGN = {
+    "statsmodels": "statsmodels",
+    "hmmlearn": "hmmlearn",
+    "torch": "torch",
+    "statewise": "layer",
+}  # package -> its node
 _FORMS = {"linear-rnn": "rnn"}  # kind of a model -> its name as a target, where they differ
 BRIDGES = (
     Bridge("arima", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
@@ -67,6 +72,8 @@ BRIDGES = (
     Bridge(
         "state-space", "birnn", True, _SMOOTHED, f"{_HERE}.state_space_to_birnn:state_space_to_birnn", "linear-birnn"
     ),
+    Bridge("torch", "layer", True, "outputs and last states", f"{_HERE}.torch_layers:torch_to_layer"),
+    Bridge("layer", "torch", True, "outputs and last states", f"{_HERE}.torch_layers:layer_to_torch"),
     Bridge("statsmodels", "state-space", True, _EACH, f"{_HERE}.from_statsmodels:statsmodels_to_state_space"),
     Bridge("hmmlearn", "hmm", True, _EACH, f"{_HERE}.from_hmmlearn:hmmlearn_to_hmm"),
     Bridge("hmm", "rnn", True, _SYSTEM, f"{_HERE}.hmm_to_rnn:hmm_to_rnn", "softmax-rnn"),
@@ -135,7 +142,7 @@ def _kind(model: Any) -> str:
         return _FOREIGN[package]
     raise UnsupportedError(
         f"`model` is {checks.shown(model)}; pass a statewise model, such as a fitted VARMA, results of a statsmodels state-space model, or an "
-        "hmmlearn model"
+        "hmmlearn model, or a torch.nn.RNN, GRU or LSTM"
     )
 
 

@@ -14,12 +14,15 @@ _STEPS = 5
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def compared(model: Any, converted: Model, data: Any, preserves: list[str]) -> Iterator[Pair]:
+def compared(model: Any, converted: Any, data: Any, preserves: list[str]) -> Iterator[Pair]:
     """Pairs of arrays of the converted and the given model for all that every text of `preserves` promises to be equal."""
     if not isinstance(model, Model):
         from statewise.conversion import foreign
 
-        yield _pair(*foreign.log_densities(model, converted, data))
+        if hasattr(model, "hidden_size"):
+            yield from (_pair(*pair) for pair in foreign.layer_outputs(model, converted, data))
+        else:
+            yield _pair(*foreign.log_densities(model, converted, data))
         return
     for word, verb in (("filtered", "filter"), ("smoothed", "smooth")):
         if not all(word in text for text in preserves):
