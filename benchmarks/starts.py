@@ -1,4 +1,4 @@
-"""Networks that start at a classical model, measured: ``python -m benchmarks.starts [airline|sunspots|linear|nonlinear|convert …]``.
+"""Networks that start at a classical model, measured: ``python -m benchmarks.starts [airline|sunspots|linear|nonlinear|convert|filtering …]``.
 
 Each experiment prints what was asked, what was reached and how it was set up. `--data FILE` gives the monthly sunspots (columns month,
 sunspots) that the experiment of that name needs. `--count` and `--steps` make the synthetic ones smaller. Run one BLAS thread.
@@ -160,6 +160,38 @@ def convert(rounds: int = 30) -> dict[str, Any]:
     return found | {"asked": "below 10"}
 
 
+def filtering(steps: int = 1000, batch: int = 8, rounds: int = 15) -> dict[str, Any]:
+    """Converted modules against the layers of the recurrent engine, both without gradients: the layer's time over the module's, in turn.
+
+    The median of some rounds; above 1 the converted module is faster. float64, layers of as many units as the model has states.
+    """
+    import torch
+
+    rng = np.random.default_rng(0)
+    hmm = sw.HMM(
+        states=8, initial_probs=rng.dirichlet(np.ones(8)), transition_probs=rng.dirichlet(np.ones(8), 8),
+        means=rng.standard_normal((8, 2)), covariances=np.ones((8, 2)),
+    )  # fmt: skip
+    space = sw.StateSpace.random(states=10, dim=2, seed=0)
+    y = torch.tensor(rng.standard_normal((batch, steps, 2)))
+    found: dict[str, Any] = {}
+    with torch.no_grad():
+        for name, model, units in (("HMM", hmm, 8), ("state space", space, 10)):
+            module = sw.convert(model, to="rnn").module
+            for cell in ("RNN", "GRU", "LSTM"):
+                layer = getattr(sw.nn, cell)(2, units, batch_first=True).double()
+                ratios = []
+                for _ in range(rounds + 1):
+                    times = []
+                    for run in (module, layer):
+                        begun = time.perf_counter()
+                        run(y)
+                        times.append(time.perf_counter() - begun)
+                    ratios.append(times[1] / times[0])
+                found[f"{name} against {cell}({units})"] = float(np.median(ratios[1:]))
+    return found | {"asked": "at least 1"}
+
+
 def _arma(phi: float, theta: float) -> sw.StateSpace:
     """ARMA(1, 1) with given coefficients and unit noise."""
     K = phi + theta
@@ -174,7 +206,7 @@ def _error(model: Any, y: np.ndarray, steps: int) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run the experiments that were named, or all that need no data."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__)
-    names = ("airline", "sunspots", "linear", "nonlinear", "convert")
+    names = ("airline", "sunspots", "linear", "nonlinear", "convert", "filtering")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(names)}")
     parser.add_argument("--data", type=Path, help="csv file of the monthly sunspots")
     parser.add_argument("--count", type=int, help="how many synthetic series")
@@ -190,6 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
         "linear": lambda: linear(given.count or 100, given.steps),
         "nonlinear": lambda: nonlinear(given.count or 10, given.steps),
         "convert": convert,
+        "filtering": filtering,
     }
     for name in given.names or [name for name in names if name != "sunspots" or given.data is not None]:
         print(f"{name}: {(globals()[name].__doc__ or '').splitlines()[0]}")

@@ -215,3 +215,18 @@ def test_a_network_that_was_not_made_by_convert_says_so():
     with pytest.raises(NotFittedError):
         LinearRNN().log_prob([1.0])
     assert not LinearRNN().is_fitted
+
+
+def test_without_gradients_the_compiled_recursion_says_the_same():
+    """Against the torch loop to rounding, a batch with inputs, a schedule that ends before the data do, and the twin filter."""
+    sys, _, rnn, _ = example(u=1)
+    rng = np.random.default_rng(3)
+    y, u = torch.tensor(rng.standard_normal((3, 90, 2))), torch.tensor(rng.standard_normal((3, 90, 1)))
+    slow = rnn.module(y, u)
+    with torch.no_grad():
+        fast = rnn.module(y, u)
+    for have, want in zip(fast, slow, strict=True):
+        torch.testing.assert_close(have, want.detach(), rtol=1e-12, atol=1e-12)
+    twin = ref.kalman_filter(sys, y[0].numpy(), u[0].numpy())
+    want = twin["mean_pred"] @ sys["C"].T + sys["d"] + u[0].numpy() @ sys["D"].T
+    np.testing.assert_allclose(fast[0][0], want, rtol=1e-10, atol=1e-12)

@@ -96,7 +96,8 @@ def _tril(a: np.ndarray) -> np.ndarray:
     return np.asarray(np.tril(a) @ np.swapaxes(np.tril(a), -1, -2))
 
 
-def _shares(a: np.ndarray) -> np.ndarray:
+def shares(a: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
     weights = np.exp(a - a.max(axis=-1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
@@ -114,7 +115,7 @@ _NATURAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "fixed": np.copy,
     "positive": np.exp,
     "chance": lambda a: np.exp(-np.logaddexp(0.0, -a)),
-    "shares": _shares,
+    "shares": shares,
     "covariance": _tril,
 }
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from statewise.emissions.base import Emission
+from statewise.emissions.rows import Rows
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain
-from statewise.inference.emission_heads import head_of, log_shares, log_sum_exp
+from statewise.inference.emission_heads import head_of, log_shares, log_sum_exp, shares
 
 
 class SoftmaxRNNModule(nn.Module):
@@ -37,17 +38,15 @@ class SoftmaxRNNModule(nn.Module):
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T, K) P(s[t] | y[1 … t])."""
-        table = self.emission(y, u)
         if not torch.is_grad_enabled():
-            return _tensor(discrete.filter(self.chain(), *_packed(table)).probs).reshape(table.shape)
-        return torch.exp(self.scan(table)[0])
+            return self._reshaped(discrete.filter(self.chain(), *self._packed(y, u)).probs, y)
+        return torch.exp(self.scan(self.emission(y, u))[0])
 
     def log_prob(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T) log density of each step given the steps before it; −inf where a step is impossible."""
-        table = self.emission(y, u)
         if not torch.is_grad_enabled():
-            return _tensor(discrete.log_prob_steps(self.chain(), *_packed(table))).reshape(table.shape[:2])
-        return self.scan(table)[1]
+            return self._reshaped(discrete.log_prob_steps(self.chain(), *self._packed(y, u)), y)
+        return self.scan(self.emission(y, u))[1]
 
     def generate(self, length: int, count: int = 1, seed: int = 0, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (count, length) and observations (count, length, p): next state ~ softmax(log Pᵀ s) for a one-hot s, y from its law."""
@@ -64,9 +63,19 @@ class SoftmaxRNNModule(nn.Module):
 
     def chain(self) -> Chain:
         """π and P at the present weights."""
-        with torch.no_grad():
-            pair = log_shares(self.initial_logits).exp().numpy(), log_shares(self.transition_logits).exp().numpy()
-        return Chain(*pair)
+        return Chain(shares(self.initial_logits.detach().numpy()), shares(self.transition_logits.detach().numpy()))
+
+    def _packed(self, y: Tensor, u: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+        """The table of log-likelihoods as packed rows, from the families' own compiled form, and the lengths of the sequences."""
+        N, T, _ = y.shape
+        lengths = np.full(N, T, dtype=np.int64)
+        inputs = None if u is None else np.ascontiguousarray(u.numpy().reshape(N * T, -1))
+        values = np.ascontiguousarray(y.numpy().reshape(N * T, -1), dtype=np.float64)
+        return self.emission.emission().log_likelihood(Rows(values, lengths, inputs)), lengths
+
+    @staticmethod
+    def _reshaped(rows: np.ndarray, y: Tensor) -> Tensor:
+        return _tensor(rows).reshape(*y.shape[:2], *rows.shape[1:])
 
     def scan(self, table: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Log beliefs (N, T, K), log densities (N, T) and the logs of what was predicted (N, T, K), from a prediction `start` (N, K) or π.
@@ -98,9 +107,9 @@ class SoftmaxBiRNNModule(SoftmaxRNNModule):
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T, K) P(s[t] | y[1 … T])."""
-        table = self.emission(y, u)
         if not torch.is_grad_enabled():
-            return _tensor(discrete.smooth(self.chain(), *_packed(table)).probs).reshape(table.shape)
+            return self._reshaped(discrete.smooth(self.chain(), *self._packed(y, u)).probs, y)
+        table = self.emission(y, u)
         beliefs, steps, _ = self.scan(table)
         table = torch.where((steps > -torch.inf)[..., None], table, 0.0)
         move = log_shares(self.transition_logits)
@@ -110,12 +119,6 @@ class SoftmaxBiRNNModule(SoftmaxRNNModule):
             merged.append(torch.exp(log_shares(belief + back)))
             back = log_shares(log_sum_exp(move + (b + back)[:, None, :]))
         return torch.stack(merged[::-1], dim=1)
-
-
-def _packed(table: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The table as packed rows, and the lengths of its sequences."""
-    N, T, K = table.shape
-    return np.ascontiguousarray(table.numpy().reshape(N * T, K)), np.full(N, T, dtype=np.int64)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from statewise.kernels import linear_rnn
+
 
 class LinearRNNModule(nn.Module):
     """h[t+1] = A h[t] + K[t] (y[t] − ŷ[t]) + B u[t] + b,  ŷ[t] = C h[t] + D u[t] + d,  y[t] − ŷ[t] ~ N(0, F[t]).
@@ -47,6 +49,8 @@ class LinearRNNModule(nn.Module):
         self.initial_state = _parameter(h0)
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not torch.is_grad_enabled() and y.device.type == "cpu":
+            return self._compiled(y, u)
         h = self.initial_state.expand(y.shape[0], -1)
         last = self.gain.shape[0] - 1
         predictions = []
@@ -60,6 +64,20 @@ class LinearRNNModule(nn.Module):
             predictions.append(expected)
             h = h @ self.transition.T + (y_t - expected) @ self.gain[min(t, last)].T + move
         return torch.stack(predictions, dim=1), h
+
+    def _compiled(self, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same numbers without gradients, from the compiled recursion."""
+        at_state = self.state_intercept.expand(*y.shape[:2], -1)
+        at_observation = self.observation_intercept.expand(*y.shape[:2], -1)
+        if u is not None:
+            at_state = at_state + u @ self.input_to_state.T
+            at_observation = at_observation + u @ self.input_to_observation.T
+        h = np.repeat(self.initial_state.numpy()[None], len(y), axis=0)
+        expected = np.empty(at_observation.shape)
+        parts = (y, at_state, at_observation, self.transition, self.observation, self.gain)
+        values, s, o, A, C, gain = (np.array(part.numpy(), dtype=np.float64) for part in parts)
+        linear_rnn.run(values, s, o, A, C, gain, h, np.empty(h.shape[1]), expected)
+        return torch.from_numpy(expected), torch.from_numpy(h)
 
     def innovation_roots(self, length: int) -> Tensor:
         """(length, p, p) Cholesky factors of F[t]."""
