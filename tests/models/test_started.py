@@ -240,3 +240,13 @@ def test_what_was_added_in_words_and_its_standard_error():
     assert str(Added.of(0.01 * white + 1, True)).startswith("+0.9998 ± 0.0002 nats")
     assert str(Added.of(np.zeros(3), False)) == "nothing: the network is its classical start"
     assert Added.of(white, True).to_frame().shape == (1, 3)
+
+
+def test_it_counts_as_a_recurrent_model_and_is_compared_like_one():
+    """compare refits the start at each origin: the network with a start and no epochs scores as the start alone."""
+    seqs = level_series(length=60)
+    network = sw.Recurrent(hidden=3, start=sw.VARMA(p=1))
+    assert isinstance(network, sw.Recurrent)
+    table = sw.compare([sw.VARMA(p=1), network], seqs, horizon=2, windows=2)
+    assert any("start=VARMA" in score.name for score in table.scores)
+    assert all(score.failure is None for score in table.scores)

@@ -13,6 +13,7 @@ from statewise._core.seed import generator
 from statewise.models.base import Density, Model, Trainable
 from statewise.models.hmm import HMM
 from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.recurrent import Recurrent
 from statewise.results.added import Added
 from statewise.results.fit import FitResult, Memory
 from statewise.results.forecast import Forecast
@@ -310,3 +311,6 @@ def _result(
     return FitResult(
         outcome, log_prob, seqs.n_observed_steps, trace, time.perf_counter() - begun, tuple(notes), details
     )
+
+
+Recurrent.register(StartedRecurrent)  # `isinstance(model, Recurrent)` holds for what `Recurrent(start=...)` makes
