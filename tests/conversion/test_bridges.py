@@ -97,6 +97,15 @@ def test_state_space_to_rnn_is_exact(seed, n, p, u, cross, radius):
     assert_same(sw.convert(model, to="rnn"), model, data(seed, p, u), u)
 
 
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.booleans())
+def test_the_network_is_exact_with_missing_entries_too(seed, n, p, u, cross):
+    rng = np.random.default_rng(seed)
+    model, seqs = sw.StateSpace(**ref.words(ref.random_system(rng, n, p, u, cross=cross, radius=0.9))), data(seed, p, u)
+    seqs = seqs.replace(values=np.where(rng.random(seqs.values.shape) < 0.3, np.nan, seqs.values))
+    assert_same(sw.convert(model, to="rnn"), model, seqs, u)
+
+
 @settings(max_examples=20)
 @given(SEEDS, st.integers(1, 2), st.integers(0, 2), st.integers(0, 2), st.integers(0, 1))
 def test_varma_to_state_space_is_exact_with_missing_entries_too(seed, k, p, q, u):
