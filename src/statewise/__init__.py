@@ -23,11 +23,13 @@ _EXPORTS = {
     "DataError": "statewise._core.errors",
     "HMM": "statewise.models.hmm",
     "InputError": "statewise._core.errors",
+    "LeakyIntegrator": "statewise.models.leaky",
     "MissingDependencyError": "statewise._core.errors",
     "ModelFileError": "statewise._core.errors",
     "Naive": "statewise.models.naive",
     "NotFittedError": "statewise._core.errors",
     "NumericalError": "statewise._core.errors",
+    "ODE": "statewise.models.ode",
     "Outcome": "statewise._core.outcome",
     "PrecisionWarning": "statewise._core.errors",
     "Recurrent": "statewise.models.recurrent",
@@ -54,10 +56,12 @@ _MODULES = {"datasets": "statewise.sequences.datasets", "nn": "statewise.nn"}
 __all__ = [
     "ARIMA",
     "HMM",
+    "ODE",
     "VARMA",
     "Classifier",
     "DataError",
     "InputError",
+    "LeakyIntegrator",
     "MissingDependencyError",
     "ModelFileError",
     "Naive",
@@ -104,8 +108,10 @@ if TYPE_CHECKING:
     from statewise.models.classifier import Classifier
     from statewise.models.hmm import HMM
     from statewise.models.hmm_selection import select_states
+    from statewise.models.leaky import LeakyIntegrator
     from statewise.models.naive import Naive
     from statewise.models.onnx import export_onnx
+    from statewise.models.ode import ODE
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace

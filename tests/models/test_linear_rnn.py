@@ -8,7 +8,7 @@ import torch
 from tests.reference import kalman as ref
 
 import statewise as sw
-from statewise._core.errors import InputError, NotFittedError, UnsupportedError
+from statewise._core.errors import InputError, NotFittedError
 from statewise.inference.smoothing import Gradient, log_prob_gradient
 from statewise.models.linear_rnn import LinearRNN
 from statewise.nn.linear_rnn import LinearRNNModule
@@ -187,15 +187,6 @@ def test_names_and_sizes():
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-def test_missing_data_are_refused_with_the_way_out():
-    _, _, rnn, seqs = example()
-    values = seqs.values.copy()
-    values[3, 0] = np.nan
-    for verb in ("log_prob", "predict", "forecast"):
-        with pytest.raises(UnsupportedError, match=r"1 missing entries.*convert\(model, to='state-space'\)"):
-            getattr(rnn, verb)(seqs.replace(values=values))
-
-
 def test_wrong_columns_and_inputs_are_refused():
     _, _, plain, seqs = example()
     _, _, driven, with_inputs = example(u=2)
@@ -215,3 +206,53 @@ def test_a_network_that_was_not_made_by_convert_says_so():
     with pytest.raises(NotFittedError):
         LinearRNN().log_prob([1.0])
     assert not LinearRNN().is_fitted
+
+
+def test_without_gradients_the_compiled_recursion_says_the_same():
+    """Against the torch loop to rounding, a batch with inputs, a schedule that ends before the data do, and the twin filter."""
+    sys, _, rnn, _ = example(u=1)
+    rng = np.random.default_rng(3)
+    y, u = torch.tensor(rng.standard_normal((3, 90, 2))), torch.tensor(rng.standard_normal((3, 90, 1)))
+    slow = rnn.module(y, u)
+    with torch.no_grad():
+        fast = rnn.module(y, u)
+    for have, want in zip(fast, slow, strict=True):
+        torch.testing.assert_close(have, want.detach(), rtol=1e-12, atol=1e-12)
+    twin = ref.kalman_filter(sys, y[0].numpy(), u[0].numpy())
+    want = twin["mean_pred"] @ sys["C"].T + sys["d"] + u[0].numpy() @ sys["D"].T
+    np.testing.assert_allclose(fast[0][0], want, rtol=1e-10, atol=1e-12)
+
+
+def test_missing_entries_are_integrated_out_at_any_weights():
+    """Trained apart, the network still is a law of complete sequences; oracle: its joint Gaussian, by unrolling h and e."""
+    _, _, rnn, _ = example(n=2, p=2)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for weight in rnn.module.parameters():
+            weight += 0.1 * torch.tensor(rng.standard_normal(weight.shape))
+    own = {name: w.detach().numpy() for name, w in rnn.module.state_dict().items()}
+    T, p = 7, 2
+    roots = np.tril(own["innovation_chol"])
+    at = [min(t, len(own["gain"]) - 1) for t in range(T)]
+    mean, response = np.zeros((T, p)), np.zeros((T, p, T, p))  # of y[t] to whitened e[s]
+    h, moved = own["initial_state"], np.zeros((2, T, p))
+    for t in range(T):
+        mean[t] = own["observation"] @ h + own["observation_intercept"]
+        response[t] = np.tensordot(own["observation"], moved, 1)
+        response[t, :, t] += roots[at[t]]
+        h = own["transition"] @ h + own["state_intercept"]
+        moved = np.tensordot(own["transition"], moved, 1)
+        moved[:, t] += own["gain"][at[t]] @ roots[at[t]]
+    flat = response.reshape(T * p, T * p)
+    cov = flat @ flat.T
+    y = rng.standard_normal((T, p))
+    y[2] = np.nan
+    y[4, 1] = np.nan
+    seen = ~np.isnan(y.ravel())
+    gap, own_cov = (y - mean).ravel()[seen], cov[np.ix_(seen, seen)]
+    want = -0.5 * (gap @ np.linalg.solve(own_cov, gap) + np.linalg.slogdet(own_cov)[1] + seen.sum() * np.log(2 * np.pi))
+    np.testing.assert_allclose(rnn.log_prob(y), [want], rtol=1e-10)
+    loss = rnn.module.log_prob(torch.tensor(y)[None]).sum()
+    loss.backward()
+    for name, weight in rnn.module.named_parameters():
+        assert weight.grad is None or torch.isfinite(weight.grad).all(), name

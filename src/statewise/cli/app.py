@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from statewise.cli.compare import compare
+from statewise.cli.convert import convert
 from statewise.cli.datasets import datasets
 from statewise.cli.fit import fit
 from statewise.cli.forecast import forecast
@@ -41,5 +42,5 @@ def statewise(
     """Options that stand before the command."""
 
 
-for command in (datasets, compare, fit, forecast):
+for command in (datasets, compare, fit, forecast, convert):
     app.command()(command)

@@ -26,6 +26,7 @@ class Bridge:
         exact: whether results agree to rounding error.
         preserves: what agrees.
         where: 'module:function'; the function takes the model and options and returns the new model.
+        makes: the kind that comes out, where several kinds share a name as a target; the target itself unless given.
     """
 
     source: str
@@ -33,8 +34,14 @@ class Bridge:
     exact: bool
     preserves: str
     where: str
+    makes: str = ""
 
-    def apply(self, model: Model, **options: Any) -> Model:
+    @property
+    def node(self) -> str:
+        """The kind from which a chain goes on."""
+        return self.makes or self.target
+
+    def apply(self, model: Any, **options: Any) -> Model:
         module, name = self.where.split(":")
         return getattr(importlib.import_module(module), name)(model, **options)
 
@@ -42,6 +49,16 @@ class Bridge:
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
 _LAW = "log-likelihood and forecasts"
 _HERE = "statewise.conversion"
+_SMOOTHED = "smoothed states"
+_EACH = "log-likelihood of each step"
+_HELD = "the cell path; the response to O(scale²)"
+_SMALL = "log-likelihood and predictions at the settled gain, to O(scale²)"
+_FOREIGN = {
+    "statsmodels": "statsmodels",
+    "hmmlearn": "hmmlearn",
+    "torch": "torch",
+    "statewise": "layer",
+}  # package -> its node
 _FORMS = {"linear-rnn": "rnn"}  # kind of a model -> its name as a target, where they differ
 BRIDGES = (
     Bridge("arima", "state-space", True, _SYSTEM, f"{_HERE}.to_state_space:to_state_space"),
@@ -52,6 +69,24 @@ BRIDGES = (
     Bridge("state-space", "innovations", True, _LAW, f"{_HERE}.innovations:state_space_to_innovations"),
     Bridge("state-space", "varma", True, _LAW, f"{_HERE}.innovations:state_space_to_varma"),
     Bridge("rnn", "state-space", True, _LAW, f"{_HERE}.innovations:rnn_to_state_space"),
+    Bridge(
+        "state-space", "birnn", True, _SMOOTHED, f"{_HERE}.state_space_to_birnn:state_space_to_birnn", "linear-birnn"
+    ),
+    Bridge("torch", "layer", True, "outputs and last states", f"{_HERE}.torch_layers:torch_to_layer"),
+    Bridge("layer", "torch", True, "outputs and last states", f"{_HERE}.torch_layers:layer_to_torch"),
+    Bridge("statsmodels", "state-space", True, _EACH, f"{_HERE}.from_statsmodels:statsmodels_to_state_space"),
+    Bridge("hmmlearn", "hmm", True, _EACH, f"{_HERE}.from_hmmlearn:hmmlearn_to_hmm"),
+    Bridge("hmm", "rnn", True, _SYSTEM, f"{_HERE}.hmm_to_rnn:hmm_to_rnn", "softmax-rnn"),
+    Bridge("hmm", "birnn", True, _SMOOTHED, f"{_HERE}.hmm_to_rnn:hmm_to_birnn", "softmax-birnn"),
+    Bridge("leaky-integrator", "lstm", False, _HELD, f"{_HERE}.leaky_to_gates:leaky_to_lstm", "lstm-network"),
+    Bridge("leaky-integrator", "gru", False, _HELD, f"{_HERE}.leaky_to_gates:leaky_to_gru", "gru-network"),
+    Bridge("lstm-network", "leaky-integrator", False, _HELD, f"{_HERE}.leaky_to_gates:gates_to_leaky"),
+    Bridge("gru-network", "leaky-integrator", False, _HELD, f"{_HERE}.leaky_to_gates:gates_to_leaky"),
+    Bridge("ode", "rnn", True, "the solver's steps", f"{_HERE}.ode_to_rnn:ode_to_rnn", "ode-rnn"),
+    Bridge("rnn", "tanh-rnn", False, _SMALL, f"{_HERE}.linear_to_gates:linear_to_tanh", "embedded-rnn"),
+    Bridge("rnn", "lstm", False, _SMALL, f"{_HERE}.linear_to_gates:linear_to_lstm", "embedded-rnn"),
+    Bridge("rnn", "gru", False, _SMALL, f"{_HERE}.linear_to_gates:linear_to_gru", "embedded-rnn"),
+    Bridge("softmax-rnn", "hmm", True, _SYSTEM, f"{_HERE}.hmm_to_rnn:rnn_to_hmm"),
 )
 
 
@@ -65,14 +100,14 @@ def conversions() -> pd.DataFrame:
 
 
 @overload
-def convert(model: Model, to: str, verify: None = None, **options: Any) -> Model: ...
+def convert(model: Any, to: str, verify: None = None, **options: Any) -> Model: ...
 @overload
-def convert(model: Model, to: str, verify: Any, **options: Any) -> tuple[Model, float]: ...
-def convert(model: Model, to: str, verify: Any = None, **options: Any) -> Model | tuple[Model, float]:
+def convert(model: Any, to: str, verify: Any, **options: Any) -> tuple[Model, float]: ...
+def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | tuple[Model, float]:
     """The same model in another form, through the shortest chain of bridges.
 
     Args:
-        model: a model with parameters.
+        model: a model with parameters; or the results of a statsmodels state-space model, or a fitted hmmlearn model.
         to: the kind to convert to, such as 'state-space' or 'rnn'.
         verify: sequences on which both models are then compared in all that the chain preserves; the model comes back with the largest
             discrepancy |a − b| / max(1, |b|) found.
@@ -86,10 +121,9 @@ def convert(model: Model, to: str, verify: Any = None, **options: Any) -> Model 
         >>> rnn = convert(VARMA(p=1, q=1).fit(seqs), to="rnn")
         >>> abs(rnn.log_prob(seqs) - varma.log_prob(seqs)).max() < 1e-10  # doctest: +SKIP
     """
-    if not isinstance(model, Model):
-        raise UnsupportedError(f"`model` is {checks.shown(model)}; pass a statewise model, such as a fitted VARMA")
+    kind = _kind(model)
     checks.Choice(tuple(sorted({b.target for b in BRIDGES}))).check("to", to)
-    chain = _chain(_FORMS.get(model.kind, model.kind), to)
+    chain = _chain(_FORMS.get(kind, kind), to)
     converted = model
     for bridge in chain[:-1]:
         converted = bridge.apply(converted)
@@ -99,7 +133,20 @@ def convert(model: Model, to: str, verify: Any = None, **options: Any) -> Model 
     return converted, discrepancy(model, converted, verify, [bridge.preserves for bridge in chain])
 
 
-def discrepancy(model: Model, converted: Model, data: Any, preserves: list[str]) -> float:
+def _kind(model: Any) -> str:
+    """The kind of a statewise model, or the name that bridges have for an object of another package."""
+    if isinstance(model, Model):
+        return model.kind
+    package = type(model).__module__.partition(".")[0]
+    if package in _FOREIGN:
+        return _FOREIGN[package]
+    raise UnsupportedError(
+        f"`model` is {checks.shown(model)}; pass a statewise model, such as a fitted VARMA, results of a statsmodels state-space model, or an "
+        "hmmlearn model, or a torch.nn.RNN, GRU or LSTM"
+    )
+
+
+def discrepancy(model: Any, converted: Model, data: Any, preserves: list[str]) -> float:
     """Largest |a − b| / max(1, |b|) over log densities, forecasts, and the states that all of `preserves` name."""
     from statewise.conversion.verify import compared
 
@@ -109,14 +156,17 @@ def discrepancy(model: Model, converted: Model, data: Any, preserves: list[str])
 
 def _chain(source: str, target: str) -> list[Bridge]:
     queue: deque[tuple[str, list[Bridge]]] = deque([(source, [])])
-    seen = {source}
+    seen, names = {source}, set[str]()
     while queue:
         kind, path = queue.popleft()
         for bridge in BRIDGES:
-            if bridge.source == kind and bridge.target not in seen:
-                if bridge.target == target:
-                    return [*path, bridge]
-                seen.add(bridge.target)
-                queue.append((bridge.target, [*path, bridge]))
-    reachable = ", ".join(sorted(seen - {source})) or "nothing"
+            if bridge.source != kind or bridge.node == source:
+                continue
+            if bridge.target == target:
+                return [*path, bridge]
+            names.add(bridge.target)
+            if bridge.node not in seen:
+                seen.add(bridge.node)
+                queue.append((bridge.node, [*path, bridge]))
+    reachable = ", ".join(sorted(names - {source})) or "nothing"
     raise UnsupportedError(f"a {source!r} model does not convert to {target!r}; from it one reaches: {reachable}")

@@ -6,15 +6,19 @@ innovation covariance F[t] as its schedule. Source: Anderson & Moore, *Optimal F
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
 from statewise._core.outcome import Outcome
+from statewise.inference.filtering import filter_status
 from statewise.inference.steady import predictor_gain, settle
 from statewise.inference.system import System
 from statewise.models.linear_rnn import LinearRNN
 from statewise.models.state_space import StateSpace
+from statewise.sequences.sequences import Sequences
 
 _LONGEST = 20_000
 _SINGULAR = 1e-13  # smallest eigenvalue of an innovation correlation matrix
@@ -54,17 +58,31 @@ def gain_schedule(sys: System) -> tuple[np.ndarray, np.ndarray]:
         raise UnsupportedError(
             f"the Kalman gain has not settled after {_LONGEST} steps (a root of A − K C is on the unit circle); convert with gain='steady'"
         )
-    P = sys.P0
-    gains, covariances = [], []
-    for _ in range(steps + 1):
+    P = _covariances(sys, steps + 1)
+    F = sys.C @ P @ sys.C.T + sys.R
+    F = (F + F.mT) / 2
+    size = np.sqrt(np.einsum("tpp->tp", F))
+    if not (size > 0).all() or np.linalg.eigvalsh(F / size[:, :, None] / size[:, None, :])[:, 0].min() < _SINGULAR:
+        Outcome.NOT_POSITIVE_DEFINITE.check()
+    cross = sys.A @ P @ sys.C.T + sys.S
+    return np.linalg.solve(F, cross.mT).mT, F
+
+
+def _covariances(sys: System, count: int) -> np.ndarray:
+    """(count, n, n) of the predictions of the first `count` steps of complete data: the filter's own, or where it loses digits, Joseph's form."""
+    nothing = Sequences(np.zeros((count, sys.p)), np.array([count]))
+    found, status = filter_status(replace(sys, B=sys.B[:, :0], D=sys.D[:, :0]), nothing, True, settle=False)
+    if not status.any():
+        return found.cov_pred
+    P, kept = sys.P0, []
+    for _ in range(count):
+        kept.append(P)
         F = _invertible(sys.C @ P @ sys.C.T + sys.R)
         K = np.linalg.solve(F, (sys.A @ P @ sys.C.T + sys.S).T).T
-        gains.append(K)
-        covariances.append(F)
         closed = sys.A - K @ sys.C
         P = closed @ P @ closed.T + sys.Q - K @ sys.S.T - sys.S @ K.T + K @ sys.R @ K.T
         P = (P + P.T) / 2
-    return np.stack(gains), np.stack(covariances)
+    return np.stack(kept)
 
 
 def _invertible(F: np.ndarray) -> np.ndarray:

@@ -14,8 +14,16 @@ _STEPS = 5
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def compared(model: Model, converted: Model, data: Any, preserves: list[str]) -> Iterator[Pair]:
+def compared(model: Any, converted: Any, data: Any, preserves: list[str]) -> Iterator[Pair]:
     """Pairs of arrays of the converted and the given model for all that every text of `preserves` promises to be equal."""
+    if not isinstance(model, Model):
+        from statewise.conversion import foreign
+
+        if hasattr(model, "hidden_size"):
+            yield from (_pair(*pair) for pair in foreign.layer_outputs(model, converted, data))
+        else:
+            yield _pair(*foreign.log_densities(model, converted, data))
+        return
     for word, verb in (("filtered", "filter"), ("smoothed", "smooth")):
         if not all(word in text for text in preserves):
             continue
@@ -24,6 +32,11 @@ def compared(model: Model, converted: Model, data: Any, preserves: list[str]) ->
                 have, want = getattr(converted, verb)(data), getattr(model, verb)(data)
                 for part in parts:
                     yield _pair(getattr(have, part), getattr(want, part))
+    for verb, given in (("respond", (data,)), ("solve", (data, _STEPS))):
+        if hasattr(model, verb) and hasattr(converted, verb):
+            yield _pair(getattr(converted, verb)(*given), getattr(model, verb)(*given))
+    if isinstance(model, Density) and hasattr(converted, "log_prob") and not isinstance(converted, Density):
+        yield _pair(converted.log_prob(data, per_step=True), model.log_prob(data, per_step=True))
     if isinstance(model, Density) and isinstance(converted, Density):
         yield _pair(converted.log_prob(data, per_step=True), model.log_prob(data, per_step=True))
         inputs = _inputs(model, data)

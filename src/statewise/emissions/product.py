@@ -70,6 +70,11 @@ class ProductEmission(Emission):
         return type(self)(tuple(parts))
 
     @property
+    def parts(self) -> tuple[Emission, ...]:
+        """The laws of each column alone."""
+        return self._parts
+
+    @property
     def states(self) -> int:
         return self._parts[0].states
 

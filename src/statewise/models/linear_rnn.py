@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from statewise._core import checks
-from statewise._core.errors import InputError, UnsupportedError
+from statewise._core.errors import InputError
 from statewise._core.seed import generator
 from statewise.inference.steady import closed_loop_memory
 from statewise.inference.system import System
@@ -42,8 +42,8 @@ class LinearRNN(Density):
     """h[t+1] = (A − K[t] C) h[t] + K[t] y[t] + …,  ŷ[t] = C h[t] + …: the Kalman filter as a recurrent network.
 
     Made by ``convert(model, to="rnn")``. ``.module`` is the torch network: trainable, float64; its verbs here always use its present
-    weights, so training it changes what they say. Sequences must be complete: with missing entries the exact gain depends on which
-    are missing, and the state-space form has to be used.
+    weights, so training it changes what they say. Missing entries are integrated out: the gain then depends on which are missing, and
+    the law that the network gives complete sequences is filtered exactly.
 
     Source: theory §1 and §9 of the documentation (guide/bridges).
     """
@@ -113,6 +113,11 @@ class LinearRNN(Density):
         means, variances = [], []
         with torch.no_grad():
             for y, u in self._tensors(seqs):
+                if torch.isnan(y).any():
+                    mean, cov, _, _ = self.module.filtered(y, u)
+                    means.append(mean[0].numpy())
+                    variances.append(torch.diagonal(cov[0], dim1=-2, dim2=-1).numpy())
+                    continue
                 means.append(self.module(y, u)[0][0].numpy())
                 roots = self.module.innovation_roots(y.shape[1])
                 variances.append((roots**2).sum(-1).numpy())
@@ -127,9 +132,7 @@ class LinearRNN(Density):
         future = self._future_inputs(inputs, len(seqs), steps)
         own = self._weights()
         A, C, K, roots = own["transition"], own["observation"], own["gain"], np.tril(own["innovation_chol"])
-        with torch.no_grad():
-            h = np.concatenate([self.module(y, u)[1].numpy() for y, u in self._tensors(seqs)])
-        V = np.zeros((len(seqs), len(A), len(A)))
+        h, V = self._ends(seqs)
         mean, var = np.empty((len(seqs), steps, len(C))), np.empty((len(seqs), steps, len(C)))
         for step in range(steps):
             at = np.minimum(seqs.lengths + step, len(K) - 1)
@@ -143,6 +146,20 @@ class LinearRNN(Density):
             V = A @ V @ A.T + K[at] @ F @ K[at].transpose(0, 2, 1)
         times = future_times(seqs, steps)
         return Forecast(GaussianMarginals(mean, var), checks.levels(level), seqs.ids, seqs.columns, times)
+
+    def _ends(self, seqs: Sequences) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (N, n) and covariance (N, n, n) of the state after the last step of each sequence; zero where all was observed."""
+        means, covs, n = [], [], len(self.module.initial_state)
+        with torch.no_grad():
+            for y, u in self._tensors(seqs):
+                if torch.isnan(y).any():
+                    _, _, h, P = self.module.filtered(y, u)
+                    means.append(h.numpy())
+                    covs.append(P.numpy())
+                    continue
+                means.append(self.module(y, u)[1].numpy())
+                covs.append(np.zeros((1, n, n)))
+        return np.concatenate(means), np.concatenate(covs)
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps: each step is the prediction plus an innovation drawn from N(0, F[t])."""
@@ -170,11 +187,6 @@ class LinearRNN(Density):
 
     def _tensors(self, seqs: Sequences) -> list[tuple[Tensor, Tensor | None]]:
         """(1, T, p) values and (1, T, u) inputs of each sequence."""
-        if seqs.n_missing:
-            raise UnsupportedError(
-                f"the sequences have {seqs.n_missing} missing entries, and a linear RNN's exact gain depends on which are missing; use the "
-                "state-space form instead: convert(model, to='state-space')"
-            )
         if seqs.dim != self.module.observation.shape[0]:
             raise InputError(
                 f"the sequences have {seqs.dim} columns but the network predicts {self.module.observation.shape[0]}"

@@ -83,6 +83,20 @@ class Recurrent(Density, Trainable):
         "time_aware": checks.Flag(),
     }
 
+    def __new__(cls, *given: Any, start: Any = None, **options: Any) -> Any:
+        """With ``start=`` a classical model, a network that starts exactly there: see `statewise.models.started.StartedRecurrent`."""
+        if start is None:
+            return super().__new__(cls)
+        from statewise.models.started import StartedRecurrent
+
+        names = ("cell", "hidden", "layers")
+        others = sorted(set(options) - set(StartedRecurrent.options))
+        if others or len(given) > len(names):
+            raise InputError(
+                f"`{others[0] if others else 'output'}` does not go with `start`: such a network has the law of its start; leave one of them out"
+            )
+        return StartedRecurrent(start=start, **dict(zip(names, given, strict=False)), **options)
+
     def __init__(
         self,
         cell: str = "gru",

@@ -36,16 +36,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"`path` is the existing file {str(folder)!r}; pass the name of a folder for the model")
-    arrays = dict(model.parameters)
-    options = {}
-    for name, value in model.get_params().items():
-        if isinstance(value, np.ndarray):
-            arrays[f"option:{name}"] = value
-            value = {"array": f"option:{name}"}
-        elif isinstance(value, dict):
-            arrays |= {f"option:{name}:{key}": array for key, array in value.items()}
-            value = {"arrays": {key: f"option:{name}:{key}" for key in value}}
-        options[name] = value
+    _ = model.parameters  # a model without any has nothing to save
+    arrays, options = _contents(model)
     if model.fit_result is not None:
         arrays["fit:trace"] = model.fit_result.trace
     blob = to_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -67,6 +59,25 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         if old.name != file and _ARRAYS_NAME.fullmatch(old.name):
             with contextlib.suppress(OSError):
                 old.unlink()
+
+
+def _contents(model: Model) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Parameters and arrays among the options by name, and the options with references in their place."""
+    arrays, options = dict(model.parameters) if model.is_fitted else {}, {}
+    for name, value in model.get_params().items():
+        if isinstance(value, np.ndarray):
+            arrays[f"option:{name}"] = value
+            value = {"array": f"option:{name}"}
+        elif isinstance(value, dict):
+            arrays |= {f"option:{name}:{key}": array for key, array in value.items()}
+            value = {"arrays": {key: f"option:{name}:{key}" for key in value}}
+        elif isinstance(value, Model):
+            inner, own = _contents(value)
+            arrays |= {f"model:{name}:{key}": array for key, array in inner.items()}
+            fit = {"kind": value.kind, "options": own, "schema": value._schema, "fit": None}
+            value = {"model": fit | {"fitted": value.is_fitted}, "prefix": f"model:{name}:"}
+        options[name] = value
+    return arrays, options
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -91,7 +102,8 @@ def _rebuild(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
     }
     trace = arrays.pop("fit:trace", np.empty(0))
     model = model_class(record["kind"])(**options)
-    model._restore(arrays, record["schema"])
+    if record.get("fitted", True):
+        model._restore(arrays, record["schema"])
     if record["fit"] is not None:
         fit = record["fit"] | {"outcome": Outcome[record["fit"]["outcome"]], "notes": tuple(record["fit"]["notes"])}
         model.fit_result = FitResult(trace=trace, **fit)
@@ -99,7 +111,11 @@ def _rebuild(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
 
 
 def _option(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """An option that is an array, or arrays by name."""
+    """An option that is an array, arrays by name, or a model."""
+    if "model" in value:
+        prefix = value["prefix"]
+        inner = {name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
+        return _rebuild(value["model"], {name.removeprefix(prefix): array for name, array in inner.items()})
     if "arrays" in value:
         return {key: arrays.pop(name) for key, name in value["arrays"].items()}
     return arrays.pop(value["array"])

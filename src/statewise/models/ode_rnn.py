@@ -1,0 +1,51 @@
+"""The recurrent network that an ODE solver is; made by `convert`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from statewise._core import checks
+from statewise._core.errors import UnsupportedError
+from statewise.models.base import Model
+from statewise.nn.ode_cell import ODECell
+from statewise.results.fit import Memory
+
+
+class ODERNN(Model):
+    """h[k+1] = h[k] + dt Φ(h[k]) as a recurrent cell; ``.module`` is the torch network, made by ``convert(ode, to="rnn")``."""
+
+    kind = "ode-rnn"
+    options = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._module: ODECell | None = None
+        self._source: Model | None = None
+
+    @property
+    def module(self) -> ODECell:
+        """The torch network."""
+        if self._module is None:
+            raise UnsupportedError("this ODERNN has no network; make one with convert(ode, to='rnn')")
+        return self._module
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the network."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    def solve(self, start: Any, steps: int) -> np.ndarray:
+        """(steps + 1, n) the states from `start` (n,) on, as the network runs."""
+        start = checks.array("start", start, (None,))
+        steps = checks.Integer(1).check("steps", steps)
+        with torch.no_grad():
+            after = self.module(torch.tensor(start)[None], steps)[0].numpy()
+        return np.vstack([start, after])
+
+    def memory(self, data: Any = None) -> Memory:
+        """As of the ODE."""
+        assert self._source is not None
+        return self._source.memory(data)
