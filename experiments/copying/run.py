@@ -44,7 +44,7 @@ def recalled(output: Tensor, wanted: Tensor) -> Tensor:
 
 
 def run(quick: bool, library: str = "torch", seed: int = 0, initial: str = "chrono") -> dict[str, Any]:
-    delay, hidden, updates = (5, 48, 500) if quick else (50, 96, 2400)
+    delay, hidden, updates = (5, 48, 500) if quick else (50, 96, 3600)
     torch.manual_seed(seed)
     made = torch.Generator().manual_seed(seed + 1)
     held_out = problem(200, delay, torch.Generator().manual_seed(12345))
