@@ -44,7 +44,7 @@ def recalled(output: Tensor, wanted: Tensor) -> Tensor:
 
 
 def run(quick: bool, library: str = "torch", seed: int = 0, initial: str = "chrono") -> dict[str, Any]:
-    delay, hidden, updates = (5, 48, 500) if quick else (50, 128, 7000)
+    delay, hidden, updates = (5, 48, 500) if quick else (50, 96, 3600)
     torch.manual_seed(seed)
     made = torch.Generator().manual_seed(seed + 1)
     held_out = problem(200, delay, torch.Generator().manual_seed(12345))
@@ -53,7 +53,7 @@ def run(quick: bool, library: str = "torch", seed: int = 0, initial: str = "chro
         initialise(layer, "chrono", horizon=1.5 * delay, seed=seed)
     model = common.Reader(layer, hidden, SYMBOLS + 1)
     score = lambda model: common.evaluate(model, held_out, cross_entropy)  # noqa: E731  # shorter than a function here
-    budget = common.Budget(updates, lr=5e-3 if quick else 3e-3, every=100)
+    budget = common.Budget(updates, lr=1e-2, every=100)
     history = common.train(model, batches(64, delay, made), cross_entropy, budget, score, enough=0.005)
     return {
         "delay": delay,

@@ -138,7 +138,7 @@ def test_every_experiment_is_found():
     assert NAMES == ["adding", "chorales", "copying", "parity", "remember"]
 
 
-@pytest.mark.parametrize("name", ["adding", "chorales", "parity", "remember"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_recorded_result_keeps_its_bounds(name):
     recorded = common.expected(ROOT / "experiments" / name / "run.py")
     assert recorded["bounds"] and common.broken_bounds(recorded["result"], recorded["bounds"]) == []

@@ -51,7 +51,7 @@ def ours(a, b, start, g, lengths, batch_first):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients_are_the_twins(shape, kind, constant, ragged, batch_first, threads, monkeypatch):
     monkeypatch.setenv("STATEWISE_THREADS", threads)
-    monkeypatch.setattr("statewise.kernels._chunks._WORTH_SHARING", 0)
+    monkeypatch.setattr("statewise.kernels.linear_scan._WORTH_SHARING", 0)
     a, b, start, g, lengths = problem(shape, kind, ragged, constant)
     full = np.broadcast_to(a, shape)
     wide = [x.astype("complex128" if kind.startswith("complex") else "float64") for x in (full, b, start, g)]
@@ -104,3 +104,14 @@ def test_an_overflow_is_infinite_and_no_error():
     with np.errstate(over="ignore"):  # plain Python warns, where nothing is compiled
         kernels.scan(np.array([2.0]), np.ones((2000, 1, 1)), np.zeros((1, 1)), None, False, h)
     assert np.isinf(h[-1, 0, 0]) and np.isfinite(h[1000, 0, 0])
+
+
+def test_an_error_in_a_thread_comes_through(monkeypatch):
+    monkeypatch.setenv("STATEWISE_THREADS", "3")
+    monkeypatch.setattr(kernels, "_WORTH_SHARING", 0)
+
+    def work(*box):
+        raise ValueError(f"part {box}")
+
+    with pytest.raises(ValueError, match="part"):
+        kernels._share(work, (8, 5, 1, 4))

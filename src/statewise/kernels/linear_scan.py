@@ -14,13 +14,15 @@ d[t] = g[t] + conj(a[t+1]) d[t+1], ∂b[t] = d[t], ∂a[t] = d[t] conj(h[t−1])
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
-from statewise.kernels import _chunks, _threads
+from statewise.kernels import _threads
 from statewise.kernels._jit import jit
 
-_NUMBERS_PER_OPERATION = 4.0  # that count as one of the operations of which `_chunks` asks a million
+_WORTH_SHARING = 1_000_000  # numbers; with fewer, waking a thread takes as long as it saves
+_PARTS = 2  # for each thread
 
 
 @jit(fast=True)
@@ -187,19 +189,28 @@ def _layout(b: np.ndarray, constant: bool, lengths: np.ndarray | None, batch_fir
 
 
 def _share(work: Callable[[int, int, int, int], None], view: View) -> None:
-    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, side by side where that pays.
+    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, in threads where that pays.
 
-    One core draws most of the memory's bandwidth, so a second one pays for large arrays only.
+    The caller takes parts too, and does not wait for a thread that has not begun, so that a busy machine costs little.
     """
     outer, steps, middle, inner = view
-    by_outer = outer > 1
+    by_outer, threads = outer > 1, _threads.thread_count()
     size = outer if by_outer else middle
-    bounds = np.linspace(0, size, min(_threads.thread_count(), size) + 1).astype(np.int64)
+    if threads == 1 or size == 1 or outer * steps * middle * inner < _WORTH_SHARING:
+        work(0, outer, 0, middle)
+        return
+    bounds = np.linspace(0, size, min(_PARTS * threads, size) + 1).astype(np.int64).tolist()
+    parts = iter(list(pairwise(bounds)))
 
-    def part(_: int, first: int, last: int) -> None:
-        if by_outer:
-            work(first, last, 0, middle)
-        else:
-            work(0, outer, first, last)
+    def drain() -> None:
+        for first, last in parts:
+            if by_outer:
+                work(first, last, 0, middle)
+            else:
+                work(0, outer, first, last)
 
-    _chunks.share(part, bounds, outer * steps * middle * inner / _NUMBERS_PER_OPERATION)
+    helpers = [_threads.pool().submit(drain) for _ in range(min(threads, len(bounds) - 1) - 1)]
+    drain()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
