@@ -110,8 +110,8 @@ if TYPE_CHECKING:
     from statewise.models.hmm_selection import select_states
     from statewise.models.leaky import LeakyIntegrator
     from statewise.models.naive import Naive
-    from statewise.models.onnx import export_onnx
     from statewise.models.ode import ODE
+    from statewise.models.onnx import export_onnx
     from statewise.models.recurrent import Recurrent
     from statewise.models.save import load
     from statewise.models.state_space import StateSpace
