@@ -20,7 +20,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
-from statewise.inference import discrete_parts
+from statewise.inference.discrete_lanes import Lanes
 from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm as kernel
 
@@ -113,23 +113,25 @@ class Path(_Discrete):
 
 def log_prob_steps(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """(rows,) log-likelihood of each row given the rows before it; O(K) memory beyond the result."""
-    return _forward(chain, table, lengths, keep=False).steps
+    return _filtered(chain, table, lengths, keep=False).steps
 
 
 def filter(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
     """a[t] ∝ f[t] ∘ b[t], f[t+1] = Pᵀ a[t], f[1] = π, with b = exp(table)."""
-    return _forward(chain, table, lengths, keep=True)
+    return _filtered(chain, table, lengths, keep=True)
 
 
 def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
     table, offsets = checked(chain, table, lengths)
-    done = _forward(chain, table, lengths, keep=True)
-    if _in_parts(chain, offsets) and done.codes[0] == kernel.SCALED:
-        found = discrete_parts.backward(chain, done.probs, done.predicted, done.predicted, _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    if lanes.are_worth_it:
+        steps, probs = np.empty(len(table)), np.empty(table.shape)
+        found = lanes.smooth(steps, probs)
         if found is not None:
-            return Smoothed(done.codes, done.steps, done.predicted, found, done.predicted[0].copy())
-        done = _forward(chain, table, lengths, keep=True)  # its predictions were written over
+            codes = np.full(len(offsets) - 1, kernel.SCALED)
+            return Smoothed(codes, steps, probs, found, probs[offsets[:-1]].sum(axis=0))
+    done = _forward(chain, table, offsets, keep=True)
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
     fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
@@ -186,18 +188,29 @@ def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> flo
 
     The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
     """
-    done = _forward(chain, table, lengths, keep=True)
+    done = _filtered(chain, table, lengths, keep=True)
     growth, count = hmm_forgetting.forgetting(chain.transition, done.probs, done.predicted, _offsets(lengths))
     return _rate(float(np.exp(growth / count))) if count else float("nan")
 
 
-def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
+def _filtered(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
     table, offsets = checked(chain, table, lengths)
-    steps, codes = np.empty(len(table)), np.empty(len(offsets) - 1, dtype=np.int64)
-    kept = table.shape if keep else (0, chain.states)
-    probs, predicted = np.empty(kept), np.empty(kept)
-    if _in_parts(chain, offsets) and discrete_parts.forward(chain, table, keep, steps, probs, predicted, _cost(table)):
-        return Filtered(np.full(1, kernel.SCALED), steps, probs, predicted)
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    if lanes.are_worth_it:
+        found = _room(table, keep)
+        if lanes.forward(keep, *found):
+            return Filtered(np.full(len(offsets) - 1, kernel.SCALED), *found)
+    return _forward(chain, table, offsets, keep)
+
+
+def _room(table: np.ndarray, keep: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    kept = table.shape if keep else (0, table.shape[1])
+    return np.empty(len(table)), np.empty(kept), np.empty(kept)
+
+
+def _forward(chain: Chain, table: np.ndarray, offsets: np.ndarray, keep: bool) -> Filtered:
+    """One sequence after the other, in log space where that is needed."""
+    (steps, probs, predicted), codes = _room(table, keep), np.empty(len(offsets) - 1, dtype=np.int64)
     sparse = _is_sparse(chain)
     fixed = (chain.initial, chain.transition, chain.log_initial, chain.log_transition, table, offsets)
 
@@ -211,11 +224,6 @@ def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -
 
 def _is_sparse(chain: Chain) -> bool:
     return bool(chain.transition.min() < _DENSE)
-
-
-def _in_parts(chain: Chain, offsets: np.ndarray) -> bool:
-    """Whether there is one sequence, long enough to be shared out, of a chain that forgets."""
-    return len(offsets) == 2 and len(discrete_parts.cuts(int(offsets[-1]))) > 2 and not _is_sparse(chain)
 
 
 def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

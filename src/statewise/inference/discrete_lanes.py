@@ -1,0 +1,195 @@
+"""Sequences side by side in the lanes of a vector, long ones in parts.
+
+A hidden Markov model forgets: two beliefs that see the same rows grow alike, by a factor a row (`discrete.forgetting_rate`). So a
+long sequence is cut into parts, and the belief at a cut is found from the `_WARM` rows around it alone, started from an even law.
+Afterwards each part's belief is compared with the one that the part beside it ended in, and where they differ by more than
+rounding (`_AGREES`) the parts are done again from the latter: the result is that of one pass. Where even `_ROUNDS` of that do not
+bring agreement, the lanes are left. Parts depend on the data's lengths alone, so that results do not depend on the number of threads.
+
+Source of the bound on forgetting: Le Gland & Mevel, Math. Control Signals Systems 13 (2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from statewise.kernels import _chunks
+from statewise.kernels import hmm_lanes as kernel
+from statewise.kernels._vector import LANES
+
+if TYPE_CHECKING:
+    from statewise.inference.discrete import Chain
+
+_WARM, _AGREES, _ROUNDS = 512, 1e-13, 4
+_LEAST, _MOST = 2048, 8192  # rows of a part
+_FEWEST = 4  # stretches, below which lanes stay empty
+_RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
+_NO_INDEX = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Stretches:
+    """Sequences, and the parts of long ones, longest first.
+
+    Attributes:
+        first, count: (N,) their rows.
+        begins, final: (N,) whether a sequence begins or ends there.
+        after: (N,) the number of the stretch that goes on with the sequence.
+    """
+
+    first: np.ndarray
+    count: np.ndarray
+    begins: np.ndarray
+    final: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def of(cls, offsets: np.ndarray) -> Stretches:
+        lengths = np.diff(offsets)
+        part = min(max(_LEAST, int(offsets[-1]) // (2 * LANES)), _MOST)
+        parts = np.maximum(1, lengths // part)
+        which = np.repeat(np.arange(len(lengths)), parts)
+        number = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+        first = offsets[which] + lengths[which] * number // parts[which]
+        count = np.append(first[1:], offsets[-1]) - first
+        order = np.argsort(-count, kind="stable")
+        place = np.empty(len(order) + 1, dtype=np.int64)
+        place[order], place[-1] = np.arange(len(order)), -1
+        final = number == parts[which] - 1
+        return cls(first[order], count[order], number[order] == 0, final[order], place[order + 1])
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @cached_property
+    def cut(self) -> np.ndarray:
+        """Numbers of the stretches that a part of the same sequence follows."""
+        return np.flatnonzero(~self.final)
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """Bounds of chunks of groups of lanes."""
+        groups = -(-len(self) // LANES)
+        return np.linspace(0, groups, min(groups, 16) + 1).astype(np.int64)
+
+
+class Lanes:
+    """The recursions over all sequences of a table."""
+
+    def __init__(self, chain: Chain, table: np.ndarray, offsets: np.ndarray, sparse: bool, cost: float) -> None:
+        self._chain, self._table, self._sparse, self._cost = chain, table, sparse, cost
+        self._stretches = Stretches.of(offsets)
+        self._flat = np.ascontiguousarray(chain.transition).reshape(-1)
+        self._ends = np.empty((len(self._stretches), chain.states))
+        self._nothing = np.empty((0, chain.states))
+
+    @property
+    def are_worth_it(self) -> bool:
+        """Whether there are stretches for several lanes, of a chain that they are meant for."""
+        return len(self._stretches) >= _FEWEST and not (
+            self._sparse and ((self._chain.transition > 0.0) & (self._chain.transition < _RAREST)).any()
+        )
+
+    def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
+        """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
+        laws, parts = self._laws(), self._stretches
+
+        def work(begin: int, end: int) -> bool:
+            where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
+            return bool(kernel.forward(self._flat, self._table, _NO_INDEX, *where, steps, probs, predicted, self._ends))
+
+        return any(self._shared(work) and self._meet(laws) for _ in range(_ROUNDS))
+
+    def smooth(self, steps: np.ndarray, smoothed: np.ndarray) -> np.ndarray | None:
+        """Fill `steps` and `smoothed`, and return the expected transitions; None where that cannot be done side by side."""
+        laws, parts, K = self._laws(), self._stretches, self._chain.states
+        tails, heads = self._tails(), np.empty((len(parts), K))
+        pairs = np.zeros((-(-len(parts) // LANES), K, K))
+
+        def work(begin: int, end: int) -> bool:
+            where = (parts.first, parts.count, laws, tails, parts.final, self._sparse, begin, end)
+            pairs[begin:end] = 0.0
+            given = (self._flat, self._table, _NO_INDEX)
+            return bool(kernel.smooth(*given, *where, steps, smoothed, pairs[begin], self._ends, heads))
+
+        for _ in range(_ROUNDS):
+            if not self._shared(work):
+                return None
+            if self._meet(laws) & self._meet_back(tails, heads):
+                return np.asarray(pairs.sum(axis=0) * self._chain.transition)
+        return None
+
+    def _shared(self, work: Callable[[int, int], bool]) -> bool:
+        bounds = self._stretches.bounds
+        done = np.zeros(len(bounds) - 1, dtype=bool)
+
+        def chunk(number: int, begin: int, end: int) -> None:
+            done[number] = work(begin, end)
+
+        _chunks.share(chunk, bounds, self._cost)
+        return bool(done.all())
+
+    def _laws(self) -> np.ndarray:
+        """(N, K) predicted law of the first row of each stretch, that of a later part from the rows before it alone."""
+        parts, K = self._stretches, self._chain.states
+        laws = np.tile(self._chain.initial, (len(parts), 1))
+        later = np.flatnonzero(~parts.begins)
+        if len(later):
+            count, ends = np.full(len(later), _WARM), np.full((len(later), K), 1.0 / K)
+            kernel.forward(
+                self._flat,
+                self._table,
+                _NO_INDEX,
+                parts.first[later] - _WARM,
+                count,
+                ends.copy(),
+                False,
+                False,
+                0,
+                -(-len(later) // LANES),
+                self._nothing[:, 0],
+                self._nothing,
+                self._nothing,
+                ends,
+            )
+            laws[later] = ends @ self._chain.transition
+        return laws
+
+    def _tails(self) -> np.ndarray:
+        """(N, K) what the kernel calls w of the row after each stretch, from the rows after it alone; zeros at an end."""
+        parts, K = self._stretches, self._chain.states
+        tails = np.zeros((len(parts), K))
+        if len(parts.cut):
+            found, count = np.full((len(parts.cut), K), 1.0 / K), np.full(len(parts.cut), _WARM)
+            after = parts.first[parts.after[parts.cut]]
+            groups = -(-len(count) // LANES)
+            kernel.guess_tails(self._flat, self._table, _NO_INDEX, after, count, 0, groups, found)
+            tails[parts.cut] = found
+        return tails
+
+    def _meet(self, laws: np.ndarray) -> bool:
+        """Whether the parts begin where those before them end; they are made to."""
+        cut = self._stretches.cut
+        found = self._ends[cut] @ self._chain.transition
+        after = self._stretches.after[cut]
+        agree = _agree(laws[after], found)
+        laws[after] = found
+        return agree
+
+    def _meet_back(self, tails: np.ndarray, heads: np.ndarray) -> bool:
+        """`_meet` for the way back."""
+        cut = self._stretches.cut
+        found = heads[self._stretches.after[cut]]
+        found = found / found.sum(axis=1, keepdims=True)
+        agree = _agree(tails[cut], found)
+        tails[cut] = found
+        return agree
+
+
+def _agree(guess: np.ndarray, law: np.ndarray) -> bool:
+    return bool((np.abs(guess - law) <= _AGREES * law).all())
