@@ -20,6 +20,7 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
+from statewise.emissions.table import Table
 from statewise.inference.discrete_lanes import Lanes
 from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm as kernel
@@ -111,19 +112,19 @@ class Path(_Discrete):
     log_prob: np.ndarray
 
 
-def log_prob_steps(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def log_prob_steps(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
     """(rows,) log-likelihood of each row given the rows before it; O(K) memory beyond the result."""
     return _filtered(chain, table, lengths, keep=False).steps
 
 
-def filter(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
+def filter(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """a[t] ∝ f[t] ∘ b[t], f[t+1] = Pᵀ a[t], f[1] = π, with b = exp(table)."""
     return _filtered(chain, table, lengths, keep=True)
 
 
-def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
+def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
-    table, offsets = checked(chain, table, lengths)
+    table, offsets = judged(chain, table, lengths)
     lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
     if lanes.are_worth_it:
         steps, probs = np.empty(len(table)), np.empty(table.shape)
@@ -131,6 +132,7 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
         if found is not None:
             codes = np.full(len(offsets) - 1, kernel.SCALED)
             return Smoothed(codes, steps, probs, found, probs[offsets[:-1]].sum(axis=0))
+    table = _dense(table)
     done = _forward(chain, table, offsets, keep=True)
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
@@ -144,7 +146,7 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     return Smoothed(done.codes, done.steps, smoothed, counts.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0))
 
 
-def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
+def viterbi(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
     table, offsets = checked(chain, table, lengths)
     states = np.empty(len(table), dtype=np.int64)
@@ -183,7 +185,7 @@ def mixing_rate(chain: Chain) -> float:
     return _rate(float(moduli[-2]))
 
 
-def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> float:
+def forgetting_rate(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> float:
     """exp(λ₂ − λ₁), λ the top Lyapunov exponents of b[t] ∘ Pᵀ along the data: how fast the filter forgets its start.
 
     The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
@@ -193,17 +195,17 @@ def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> flo
     return _rate(float(np.exp(growth / count))) if count else float("nan")
 
 
-def _filtered(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
-    table, offsets = checked(chain, table, lengths)
+def _filtered(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray, keep: bool) -> Filtered:
+    table, offsets = judged(chain, table, lengths)
     lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
     if lanes.are_worth_it:
         found = _room(table, keep)
         if lanes.forward(keep, *found):
             return Filtered(np.full(len(offsets) - 1, kernel.SCALED), *found)
-    return _forward(chain, table, offsets, keep)
+    return _forward(chain, _dense(table), offsets, keep)
 
 
-def _room(table: np.ndarray, keep: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _room(table: np.ndarray | Table, keep: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     kept = table.shape if keep else (0, table.shape[1])
     return np.empty(len(table)), np.empty(kept), np.empty(kept)
 
@@ -226,16 +228,28 @@ def _is_sparse(chain: Chain) -> bool:
     return bool(chain.transition.min() < _DENSE)
 
 
-def checked(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    table = np.ascontiguousarray(table, dtype=np.float64)
+def judged(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> tuple[np.ndarray | Table, np.ndarray]:
+    """The table, and where each sequence begins and ends in it (N + 1,)."""
     offsets = _offsets(lengths)
-    if table.ndim != 2 or table.shape[1] != chain.states:
+    if not isinstance(table, Table):
+        table = np.ascontiguousarray(table, dtype=np.float64)
+    if len(table.shape) != 2 or table.shape[1] != chain.states:
         raise InputError(f"`table` has shape {table.shape}; pass one column for each of the {chain.states} states")
     if offsets[-1] != len(table):
         raise InputError(
             f"`lengths` sums to {offsets[-1]} but `table` has {len(table)} rows; pass lengths that sum to that"
         )
     return table, offsets
+
+
+def checked(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`judged`, with every row of the table."""
+    table, offsets = judged(chain, table, lengths)
+    return _dense(table), offsets
+
+
+def _dense(table: np.ndarray | Table) -> np.ndarray:
+    return table.spread() if isinstance(table, Table) else table
 
 
 def _refuse_invalid(codes: np.ndarray) -> None:
@@ -250,7 +264,7 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _cost(table: np.ndarray) -> float:
+def _cost(table: np.ndarray | Table) -> float:
     return table.size * (table.shape[1] + 20.0)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from statewise.emissions.table import Table
 from statewise.kernels import _chunks
 from statewise.kernels import hmm_lanes as kernel
 from statewise.kernels._vector import LANES
@@ -29,7 +30,8 @@ _WARM, _AGREES, _ROUNDS = 512, 1e-13, 4
 _LEAST, _MOST = 2048, 8192  # rows of a part
 _FEWEST = 4  # stretches, below which lanes stay empty
 _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
-_NO_INDEX = np.empty(0, dtype=np.int64)
+_DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
+_NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +83,10 @@ class Stretches:
 class Lanes:
     """The recursions over all sequences of a table."""
 
-    def __init__(self, chain: Chain, table: np.ndarray, offsets: np.ndarray, sparse: bool, cost: float) -> None:
-        self._chain, self._table, self._sparse, self._cost = chain, table, sparse, cost
+    def __init__(self, chain: Chain, table: np.ndarray | Table, offsets: np.ndarray, sparse: bool, cost: float) -> None:
+        self._chain, self._sparse, self._cost = chain, sparse, cost
+        self._rows = _rows(table)
+        self._distinct = table.distinct if isinstance(table, Table) else table
         self._stretches = Stretches.of(offsets)
         self._flat = np.ascontiguousarray(chain.transition).reshape(-1)
         self._ends = np.empty((len(self._stretches), chain.states))
@@ -91,9 +95,16 @@ class Lanes:
     @property
     def are_worth_it(self) -> bool:
         """Whether there are stretches for several lanes, of a chain that they are meant for."""
-        return len(self._stretches) >= _FEWEST and not (
-            self._sparse and ((self._chain.transition > 0.0) & (self._chain.transition < _RAREST)).any()
-        )
+        if len(self._stretches) < _FEWEST:
+            return False
+        rare = (self._chain.transition > 0.0) & (self._chain.transition < _RAREST)
+        return not (self._sparse and (rare.any() or self._is_deep))
+
+    @property
+    def _is_deep(self) -> bool:
+        """Whether a likelihood of a table of distinct rows is lost beside the largest in its row; of other tables the kernel finds out."""
+        likelihood, top, _ = self._rows
+        return len(top) > 0 and bool(((likelihood < _DEEP) & (self._distinct > -np.inf)).any())
 
     def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
         """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
@@ -101,7 +112,7 @@ class Lanes:
 
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
-            return bool(kernel.forward(self._flat, self._table, _NO_INDEX, *where, steps, probs, predicted, self._ends))
+            return bool(kernel.forward(self._flat, *self._rows, *where, steps, probs, predicted, self._ends))
 
         return any(self._shared(work) and self._meet(laws) for _ in range(_ROUNDS))
 
@@ -114,7 +125,7 @@ class Lanes:
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, tails, parts.final, self._sparse, begin, end)
             pairs[begin:end] = 0.0
-            given = (self._flat, self._table, _NO_INDEX)
+            given = (self._flat, *self._rows)
             return bool(kernel.smooth(*given, *where, steps, smoothed, pairs[begin], self._ends, heads))
 
         for _ in range(_ROUNDS):
@@ -143,8 +154,7 @@ class Lanes:
             count, ends = np.full(len(later), _WARM), np.full((len(later), K), 1.0 / K)
             kernel.forward(
                 self._flat,
-                self._table,
-                _NO_INDEX,
+                *self._rows,
                 parts.first[later] - _WARM,
                 count,
                 ends.copy(),
@@ -168,7 +178,7 @@ class Lanes:
             found, count = np.full((len(parts.cut), K), 1.0 / K), np.full(len(parts.cut), _WARM)
             after = parts.first[parts.after[parts.cut]]
             groups = -(-len(count) // LANES)
-            kernel.guess_tails(self._flat, self._table, _NO_INDEX, after, count, 0, groups, found)
+            kernel.guess_tails(self._flat, *self._rows, after, count, 0, groups, found)
             tails[parts.cut] = found
         return tails
 
@@ -189,6 +199,15 @@ class Lanes:
         agree = _agree(tails[cut], found)
         tails[cut] = found
         return agree
+
+
+def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the kernel calls L, top and which: of distinct rows the likelihoods are worked out here, once."""
+    if not isinstance(table, Table):
+        return table, *_NOTHING
+    top = table.distinct.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.exp(table.distinct - top[:, None]), top, table.which
 
 
 def _agree(guess: np.ndarray, law: np.ndarray) -> bool:

@@ -54,6 +54,11 @@ def positive(test: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(test > 0.0, a, b)
 
 
+def if_number(test: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """a where `test` is not NaN, 0 where it is."""
+    return np.where(test == test, a, 0.0)
+
+
 def add_product(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """total + a b, rounded once where the processor can."""
     return total + a * b
@@ -130,6 +135,12 @@ def _smaller(context: Any, builder: Any, a: Any, b: Any) -> Any:
 def _positive(context: Any, builder: Any, test: Any, a: Any, b: Any) -> Any:
     zero = ir.Constant(_LLVM, [ir.Constant(ir.DoubleType(), 0.0)] * LANES)
     return builder.select(builder.fcmp_ordered(">", test, zero), a, b)
+
+
+@_means(if_number, _VECTOR, _VECTOR, _VECTOR)
+def _if_number(context: Any, builder: Any, test: Any, a: Any) -> Any:
+    zero = ir.Constant(_LLVM, [ir.Constant(ir.DoubleType(), 0.0)] * LANES)
+    return builder.select(builder.fcmp_ordered("ord", test, test), a, zero)
 
 
 @_means(add_product, _VECTOR, _VECTOR, _VECTOR, _VECTOR)

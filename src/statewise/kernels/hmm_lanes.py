@@ -8,7 +8,8 @@ Letters as in `kernels.hmm`; P (K²,) is flat. The backward pass carries w[t] = 
 g[t] = a[t] ∘ β[t], and the expected transitions are a[t, i] P[i, j] w[t + 1, j]: no division by a probability. β is scaled so that
 g sums to one, anew in every block.
 
-L (m, K) has the log-likelihoods of the rows, or with `which` (rows,), those of m distinct ones, row r being which[r] of them.
+L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, L (m, K) has the likelihoods of the distinct ones,
+each over its largest, `top` (m,) has the logarithm of that, and row r is number which[r] of them.
 
 What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose) it does not try: the functions return
 False and the sequences go to `kernels.hmm`.
@@ -28,20 +29,32 @@ _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
 
 @jit
-def _copy(L, which, low, count, b, K, rows):
+def _copy(L, low, count, b, K, rows):
     """The rows from `low` on of each lane of a group into b; zeros where a lane has none."""
-    indexed = which.shape[0] > 0
     for lane in range(LANES):
-        first, have = low[lane], min(max(count[lane], 0), rows)
-        at = lane
+        into, have = b[lane:], min(max(count[lane], 0), rows)
+        source = L[low[lane] : low[lane] + have].reshape(have * K)
+        for s in range(have * K):
+            into[s * LANES] = source[s]
+        for s in range(have * K, rows * K):
+            into[s * LANES] = 0.0
+
+
+@jit
+def _look_up(likelihood, top, which, low, count, b, tops, K, rows):
+    """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; ones where a lane has none."""
+    for lane in range(LANES):
+        into, into_top, have = b[lane:], tops[lane:], min(max(count[lane], 0), rows)
+        numbers = which[low[lane] : low[lane] + have]
         for t in range(have):
-            row = which[first + t] if indexed else first + t
+            number = numbers[t]
+            into_top[t * LANES] = top[number]
             for k in range(K):
-                b[at] = L[row, k]
-                at += LANES
-        for _ in range((rows - have) * K):
-            b[at] = 0.0
-            at += LANES
+                into[(t * K + k) * LANES] = likelihood[number, k]
+        for s in range(have * K, rows * K):
+            into[s * LANES] = 1.0
+        for t in range(have, rows):
+            into_top[t * LANES] = 0.0
 
 
 @jit(fast=True)
@@ -66,9 +79,12 @@ def _is_deep(b, size):
 
 
 @jit
-def _likelihoods(L, which, low, count, sparse, b, tops, work, K, rows):
+def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
     """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
-    _copy(L, which, low, count, b, K, rows)
+    if which.shape[0] > 0:
+        _look_up(L, top, which, low, count, b, tops, K, rows)
+        return True
+    _copy(L, low, count, b, K, rows)
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
     fine = not (sparse and _is_deep(b, size))
@@ -127,23 +143,24 @@ def _all_above(x, size, bound):
 def _write(x, low, count, K, rows, table):
     """The rows of a block into their places in `table` (rows, K)."""
     for lane in range(LANES):
-        first, at = low[lane], lane
-        for t in range(min(count[lane], rows)):
-            for k in range(K):
-                table[first + t, k] = x[at]
-                at += LANES
+        have = min(max(count[lane], 0), rows)
+        source, into = x[lane:], table[low[lane] : low[lane] + have].reshape(have * K)
+        for s in range(have * K):
+            into[s] = source[s * LANES]
 
 
 @jit
 def _write_steps(tops, totals, low, count, rows, work, spare, steps):
     size = rows * LANES
-    for i in range(size):
-        work[i] = totals[i]
+    work[:size] = totals[:size]
     log_in_place(work[:size], spare[:size])
+    for i in range(size):
+        work[i] += tops[i]
     for lane in range(LANES):
-        first = low[lane]
-        for t in range(min(count[lane], rows)):
-            steps[first + t] = tops[t * LANES + lane] + work[t * LANES + lane]
+        have = min(max(count[lane], 0), rows)
+        source, into = work[lane:], steps[low[lane] : low[lane] + have]
+        for t in range(have):
+            into[t] = source[t * LANES]
 
 
 @jit
@@ -162,7 +179,9 @@ def _group(n, first, count, law, K, firsts, counts, laws):
 
 
 @jit
-def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps):
+def _forward_group(
+    P, L, top, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps
+):
     """The forward pass over one group, b, x and totals being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
@@ -172,7 +191,7 @@ def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, tot
         for lane in range(LANES):
             low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
         b_t, x_t, totals_t = b[at * K * LANES :], x[at * K * LANES :], totals[at * LANES :]
-        if not _likelihoods(L, which, low, left, sparse, b_t, tops, work, K, rows):
+        if not _likelihoods(L, top, which, low, left, sparse, b_t, tops, work, K, rows):
             return False
         _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, totals_t, lows)
         if not (_all_above(totals_t, rows * LANES, SMALL) and _all_above(lows, LANES, SMALL)):
@@ -213,7 +232,7 @@ def _back(P, b, x, totals, K, rows, beta, w, pairs):
 
 
 @jit
-def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, steps, smoothed, pairs, ends, heads):
+def smooth(P, L, top, which, first, count, law, tail, final, sparse, begin, end, steps, smoothed, pairs, ends, heads):
     """Log-likelihoods and smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
@@ -232,7 +251,7 @@ def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, step
     for n in range(begin, end):
         longest = _group(n, first, count, law, K, firsts, counts, laws)
         if not _forward_group(
-            P, L, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps
+            P, L, top, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps
         ):
             return False
         _start_lanes(x, totals, K, n, counts, ends)
@@ -283,7 +302,7 @@ def _turn(P, tail, final, n, lane, K, beta, w):
 
 
 @jit
-def guess_tails(P, L, which, first, count, begin, end, tail):
+def guess_tails(P, L, top, which, first, count, begin, end, tail):
     """`tail` (N, K): w of each stretch's first row from its rows alone, as if the sequence ended with them; sums to one."""
     K = tail.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -299,7 +318,7 @@ def guess_tails(P, L, which, first, count, begin, end, tail):
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _likelihoods(L, which, low, left, False, b, tops, work, K, high - at)
+            _likelihoods(L, top, which, low, left, False, b, tops, work, K, high - at)
             _back_alone(P, b, K, high - at, beta, w)
         for lane in range(LANES):
             for k in range(K if counts[lane] > 0 else 0):
@@ -326,7 +345,7 @@ def _back_alone(P, b, K, rows, beta, w):
 
 
 @jit
-def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
+def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
     """`smooth` without the way back: with `keep` the filtered and predicted probabilities too; no `steps` where that is empty."""
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -340,7 +359,7 @@ def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, fil
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            if not _likelihoods(L, which, low, left, sparse, b, tops, work, K, rows):
+            if not _likelihoods(L, top, which, low, left, sparse, b, tops, work, K, rows):
                 return False
             _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, totals, lows)
             if not (_all_above(totals, rows * LANES, SMALL) and _all_above(lows, LANES, SMALL)):

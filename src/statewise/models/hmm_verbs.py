@@ -13,6 +13,7 @@ from statewise._core.errors import InputError, NotFittedError
 from statewise._core.seed import generator
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
+from statewise.emissions.table import Table
 from statewise.fitting.hidden_markov import HiddenMarkov
 from statewise.inference import discrete, discrete_paths
 from statewise.inference.discrete import Chain
@@ -55,9 +56,9 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         assert self._model is not None
         return self._model.chain, self._model.emission
 
-    def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray, np.ndarray]:
+    def _table(self, seqs: Sequences) -> tuple[Chain, np.ndarray | Table, np.ndarray]:
         model = self._for_columns_of(seqs)
-        return model.chain, model.emission.log_likelihood(rows_of(seqs)), seqs.lengths
+        return model.chain, model.emission.table(rows_of(seqs)), seqs.lengths
 
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
         return discrete.log_prob_steps(*self._table(seqs))
