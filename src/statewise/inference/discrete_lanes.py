@@ -84,9 +84,8 @@ class Lanes:
     """The recursions over all sequences of a table."""
 
     def __init__(self, chain: Chain, table: np.ndarray | Table, offsets: np.ndarray, sparse: bool, cost: float) -> None:
-        self._chain, self._sparse, self._cost = chain, sparse, cost
+        self._chain, self._table, self._sparse, self._cost = chain, table, sparse, cost
         self._rows = _rows(table)
-        self._distinct = table.distinct if isinstance(table, Table) else table
         self._stretches = Stretches.of(offsets)
         self._flat = np.ascontiguousarray(chain.transition).reshape(-1)
         self._ends = np.empty((len(self._stretches), chain.states))
@@ -103,8 +102,9 @@ class Lanes:
     @property
     def _is_deep(self) -> bool:
         """Whether a likelihood of a table of distinct rows is lost beside the largest in its row; of other tables the kernel finds out."""
-        likelihood, top, _ = self._rows
-        return len(top) > 0 and bool(((likelihood < _DEEP) & (self._distinct > -np.inf)).any())
+        if not isinstance(self._table, Table):
+            return False
+        return bool(((self._rows[0][:-1] < _DEEP) & (self._table.distinct > -np.inf)).any())
 
     def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
         """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
@@ -205,9 +205,10 @@ def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """What the kernel calls L, top and which: of distinct rows the likelihoods are worked out here, once."""
     if not isinstance(table, Table):
         return table, *_NOTHING
-    top = table.distinct.max(axis=1)
+    distinct = np.concatenate([table.distinct, np.zeros((1, table.shape[1]))])
+    top = distinct.max(axis=1)
     with np.errstate(invalid="ignore"):
-        return np.exp(table.distinct - top[:, None]), top, table.which
+        return np.exp(distinct - top[:, None]), top, table.which
 
 
 def _agree(guess: np.ndarray, law: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ The functions below are what the kernels mean in plain Python, where a vector is
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,16 @@ def load(x: np.ndarray, i: int) -> np.ndarray:
 def store(x: np.ndarray, i: int, vector: np.ndarray) -> None:
     """x[i : i + LANES] = vector."""
     x[i : i + LANES] = vector
+
+
+def gather(x: np.ndarray, at: np.ndarray, i: int) -> np.ndarray:
+    """x[at[lane] + i] for each lane; `at` (LANES,) integers."""
+    return x[at + i]
+
+
+def scatter(x: np.ndarray, at: np.ndarray, i: int, vector: np.ndarray) -> None:
+    """x[at[lane] + i] = vector[lane] for each lane."""
+    x[at + i] = vector
 
 
 def spread(value: float) -> np.ndarray:
@@ -72,7 +82,7 @@ class _Vector(types.Type):
         super().__init__(name=f"vector of {LANES} doubles")
 
 
-_VECTOR, _ARRAY = _Vector(), types.Array(types.float64, 1, "C")
+_VECTOR, _ARRAY, _PLACES = _Vector(), types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
 _LLVM = ir.VectorType(ir.DoubleType(), LANES)
 
 
@@ -111,6 +121,33 @@ def _load(context: Any, builder: Any, x: Any, i: Any) -> Any:
 @_means(store, types.none, _ARRAY, types.intp, _VECTOR)
 def _store(context: Any, builder: Any, x: Any, i: Any, vector: Any) -> Any:
     builder.store(vector, _place(context, builder, x, i), align=8)
+    return context.get_dummy_value()
+
+
+def _each(context: Any, builder: Any, x: Any, at: Any, i: Any) -> Iterator[tuple[Any, Any]]:
+    """The number of each lane, and the address of its entry."""
+    data, places = (
+        context.make_array(_ARRAY)(context, builder, x).data,
+        context.make_array(_PLACES)(context, builder, at).data,
+    )
+    for lane in range(LANES):
+        number = ir.Constant(ir.IntType(32), lane)
+        place = builder.load(builder.gep(places, [number]))
+        yield number, builder.gep(data, [builder.add(place, i)])
+
+
+@_means(gather, _VECTOR, _ARRAY, _PLACES, types.intp)
+def _gather(context: Any, builder: Any, x: Any, at: Any, i: Any) -> Any:
+    found = ir.Constant(_LLVM, ir.Undefined)
+    for lane, address in _each(context, builder, x, at, i):
+        found = builder.insert_element(found, builder.load(address), lane)
+    return found
+
+
+@_means(scatter, types.none, _ARRAY, _PLACES, types.intp, _VECTOR)
+def _scatter(context: Any, builder: Any, x: Any, at: Any, i: Any, vector: Any) -> Any:
+    for lane, address in _each(context, builder, x, at, i):
+        builder.store(builder.extract_element(vector, lane), address)
     return context.get_dummy_value()
 
 

@@ -9,7 +9,7 @@ g[t] = a[t] ∘ β[t], and the expected transitions are a[t, i] P[i, j] w[t + 1,
 g sums to one, anew in every block.
 
 L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, L (m, K) has the likelihoods of the distinct ones,
-each over its largest, `top` (m,) has the logarithm of that, and row r is number which[r] of them.
+each over its largest, and ones at the end, `top` (m,) has the logarithm of that, and row r is number which[r] of them.
 
 What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose) it does not try: the functions return
 False and the sequences go to `kernels.hmm`.
@@ -21,7 +21,18 @@ import numpy as np
 
 from statewise.kernels._elementary import exp_in_place, log_in_place
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import LANES, add_product, larger, load, positive, smaller, spread, store
+from statewise.kernels._vector import (
+    LANES,
+    add_product,
+    gather,
+    larger,
+    load,
+    positive,
+    scatter,
+    smaller,
+    spread,
+    store,
+)
 from statewise.kernels.hmm import SMALL
 
 BLOCK = 64  # rows that are looked up, done and written back together
@@ -29,8 +40,23 @@ _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
 
 @jit
-def _copy(L, low, count, b, K, rows):
-    """The rows from `low` on of each lane of a group into b; zeros where a lane has none."""
+def _all_have(count, rows):
+    found = True
+    for lane in range(LANES):
+        found = found and count[lane] >= rows
+    return found
+
+
+@jit
+def _copy(L, low, count, b, K, rows, at):
+    """The rows from `low` on of each lane of a group into b; zeros where a lane has none. `at` (LANES,) is room to work in."""
+    if _all_have(count, rows):
+        flat = L.reshape(L.shape[0] * K)
+        for lane in range(LANES):
+            at[lane] = low[lane] * K
+        for s in range(rows * K):
+            store(b, s * LANES, gather(flat, at, s))
+        return
     for lane in range(LANES):
         into, have = b[lane:], min(max(count[lane], 0), rows)
         source = L[low[lane] : low[lane] + have].reshape(have * K)
@@ -41,20 +67,18 @@ def _copy(L, low, count, b, K, rows):
 
 
 @jit
-def _look_up(likelihood, top, which, low, count, b, tops, K, rows):
-    """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; ones where a lane has none."""
-    for lane in range(LANES):
-        into, into_top, have = b[lane:], tops[lane:], min(max(count[lane], 0), rows)
-        numbers = which[low[lane] : low[lane] + have]
-        for t in range(have):
-            number = numbers[t]
-            into_top[t * LANES] = top[number]
-            for k in range(K):
-                into[(t * K + k) * LANES] = likelihood[number, k]
-        for s in range(have * K, rows * K):
-            into[s * LANES] = 1.0
-        for t in range(have, rows):
-            into_top[t * LANES] = 0.0
+def _look_up(likelihood, top, which, low, count, b, tops, K, rows, at):
+    """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; the last of these where a lane has none."""
+    flat = likelihood.reshape(likelihood.shape[0] * K)
+    last = top.shape[0] - 1
+    for t in range(rows):
+        for lane in range(LANES):
+            at[lane] = which[low[lane] + t] if t < count[lane] else last
+        store(tops, t * LANES, gather(top, at, 0))
+        for lane in range(LANES):
+            at[lane] *= K
+        for k in range(K):
+            store(b, (t * K + k) * LANES, gather(flat, at, k))
 
 
 @jit(fast=True)
@@ -81,10 +105,11 @@ def _is_deep(b, size):
 @jit
 def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
     """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
+    at = np.empty(LANES, np.int64)
     if which.shape[0] > 0:
-        _look_up(L, top, which, low, count, b, tops, K, rows)
+        _look_up(L, top, which, low, count, b, tops, K, rows, at)
         return True
-    _copy(L, low, count, b, K, rows)
+    _copy(L, low, count, b, K, rows, at)
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
     fine = not (sparse and _is_deep(b, size))
@@ -93,55 +118,78 @@ def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
 
 
 @jit(fast=True)
-def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, totals, lows):
-    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] / total[t − 1], total = Σ x; into `lows` the least x that matters.
+def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, scales, lows):
+    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] scale[t − 1], scale = 1 / Σ x; into `lows` the least x that matters.
 
-    `before` (K LANES,) is the last row's x over its total, and is left so for the next block; where `fresh`, f[0] = `law`.
+    `before` (K LANES,) is the last row's x times its scale, and is left so for the next block; where `fresh`, f[0] = `law`. Two
+    states at a time, so that each x is loaded half as often; the last of an odd number is done twice.
     """
     least, one = spread(1.0), spread(1.0)
     scale = one
     for t in range(rows):
         total = spread(0.0)
-        for j in range(K):
-            at = (t * K + j) * LANES
+        back = (t - 1) * K * LANES
+        for j in range(0, K, 2):
+            j1 = min(j + 1, K - 1)
             if t > 0:
-                back = (t - 1) * K * LANES
-                c = load(x, back) * spread(P[j])
+                value = load(x, back)
+                c0, c1 = value * spread(P[j]), value * spread(P[j1])
                 for i in range(1, K):
-                    c = add_product(c, load(x, back + i * LANES), spread(P[i * K + j]))
-                c = c * scale
+                    value = load(x, back + i * LANES)
+                    c0 = add_product(c0, value, spread(P[i * K + j]))
+                    c1 = add_product(c1, value, spread(P[i * K + j1]))
+                c0, c1 = c0 * scale, c1 * scale
             elif fresh:
-                c = load(law, j * LANES)
+                c0, c1 = load(law, j * LANES), load(law, j1 * LANES)
             else:
-                c = load(before, 0) * spread(P[j])
+                value = load(before, 0)
+                c0, c1 = value * spread(P[j]), value * spread(P[j1])
                 for i in range(1, K):
-                    c = add_product(c, load(before, i * LANES), spread(P[i * K + j]))
-            likelihood = load(b, at)
-            value = c * likelihood
-            store(x, at, value)
-            total = total + value
+                    value = load(before, i * LANES)
+                    c0 = add_product(c0, value, spread(P[i * K + j]))
+                    c1 = add_product(c1, value, spread(P[i * K + j1]))
+            at0, at1 = (t * K + j) * LANES, (t * K + j1) * LANES
+            b0, b1 = load(b, at0), load(b, at1)
+            x0, x1 = c0 * b0, c1 * b1
+            store(x, at0, x0)
+            store(x, at1, x1)
+            total = total + x0
+            if j < j1:
+                total = total + x1
             if keep:
-                store(f, at, c)
+                store(f, at0, c0)
+                store(f, at1, c1)
             if sparse:
-                least = smaller(positive(c, positive(likelihood, value, one), one), least)
-        store(totals, t * LANES, total)
+                least = smaller(positive(c0, positive(b0, x0, one), one), least)
+                least = smaller(positive(c1, positive(b1, x1, one), one), least)
         scale = one / total
+        store(scales, t * LANES, scale)
     for k in range(K):
         store(before, k * LANES, load(x, ((rows - 1) * K + k) * LANES) * scale)
     store(lows, 0, least)
 
 
 @jit
-def _all_above(x, size, bound):
+def _all_fine(scales, size, lows):
+    """Whether no sum and no state that matters has become too small for its digits."""
     found = True
     for i in range(size):
-        found = found and x[i] > bound
+        found = found and scales[i] < 1.0 / SMALL
+    for lane in range(LANES):
+        found = found and lows[lane] > SMALL
     return found
 
 
 @jit
 def _write(x, low, count, K, rows, table):
     """The rows of a block into their places in `table` (rows, K)."""
+    if _all_have(count, rows):
+        flat, at = table.reshape(table.shape[0] * K), np.empty(LANES, np.int64)
+        for lane in range(LANES):
+            at[lane] = low[lane] * K
+        for s in range(rows * K):
+            scatter(flat, at, s, load(x, s * LANES))
+        return
     for lane in range(LANES):
         have = min(max(count[lane], 0), rows)
         source, into = x[lane:], table[low[lane] : low[lane] + have].reshape(have * K)
@@ -150,17 +198,13 @@ def _write(x, low, count, K, rows, table):
 
 
 @jit
-def _write_steps(tops, totals, low, count, rows, work, spare, steps):
+def _write_steps(tops, scales, low, count, rows, work, spare, steps):
     size = rows * LANES
-    work[:size] = totals[:size]
+    work[:size] = scales[:size]
     log_in_place(work[:size], spare[:size])
     for i in range(size):
-        work[i] += tops[i]
-    for lane in range(LANES):
-        have = min(max(count[lane], 0), rows)
-        source, into = work[lane:], steps[low[lane] : low[lane] + have]
-        for t in range(have):
-            into[t] = source[t * LANES]
+        work[i] = tops[i] - work[i]
+    _write(work, low, count, 1, rows, steps.reshape(steps.shape[0], 1))
 
 
 @jit
@@ -180,9 +224,9 @@ def _group(n, first, count, law, K, firsts, counts, laws):
 
 @jit
 def _forward_group(
-    P, L, top, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps
+    P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
 ):
-    """The forward pass over one group, b, x and totals being kept for the way back; False where lanes cannot do it."""
+    """The forward pass over one group, b, x and scales being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     lows = np.empty(LANES)
@@ -190,45 +234,68 @@ def _forward_group(
         rows = min(BLOCK, longest - at)
         for lane in range(LANES):
             low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-        b_t, x_t, totals_t = b[at * K * LANES :], x[at * K * LANES :], totals[at * LANES :]
+        b_t, x_t, scales_t = b[at * K * LANES :], x[at * K * LANES :], scales[at * LANES :]
         if not _likelihoods(L, top, which, low, left, sparse, b_t, tops, work, K, rows):
             return False
-        _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, totals_t, lows)
-        if not (_all_above(totals_t, rows * LANES, SMALL) and _all_above(lows, LANES, SMALL)):
+        _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, scales_t, lows)
+        if not _all_fine(scales_t, rows * LANES, lows):
             return False
-        _write_steps(tops, totals_t, low, left, rows, work, spare, steps)
+        _write_steps(tops, scales_t, low, left, rows, work, spare, steps)
     return True
 
 
 @jit(fast=True)
-def _back(P, b, x, totals, K, rows, beta, w, pairs):
-    """A block of the backward pass: x becomes g, and Σ a[t, i] w[t + 1, j] is added to `pairs` (K² LANES,)."""
-    one, tiny = spread(1.0), spread(1e-300)
+def _back(P, b, x, scales, K, rows, beta, g):
+    """A block of the backward pass: x becomes a, b becomes w, and g is the smoothed probabilities; row `rows` of b is w as it is there."""
+    tiny = spread(1e-300)
     for back in range(rows):
         t = rows - 1 - back
-        scale = one / load(totals, t * LANES)
+        at, scale = t * K * LANES, load(scales, t * LANES)
         if back == 0:
             total = spread(0.0)
             for i in range(K):
-                total = add_product(total, load(x, (t * K + i) * LANES), load(beta, i * LANES))
-            fit = one / larger(total * scale, tiny)
-            for i in range(K):
-                store(beta, i * LANES, load(beta, i * LANES) * fit)
-                store(w, i * LANES, load(w, i * LANES) * fit)
-        for i in range(K):
-            at = (t * K + i) * LANES
-            value = load(x, at) * scale
-            for j in range(K):
-                pair = (i * K + j) * LANES
-                store(pairs, pair, add_product(load(pairs, pair), value, load(w, j * LANES)))
-            store(x, at, value * load(beta, i * LANES))
-        for j in range(K):
-            store(w, j * LANES, load(b, (t * K + j) * LANES) * load(beta, j * LANES) * scale)
-        for i in range(K):
-            total = load(w, 0) * spread(P[i * K])
+                total = add_product(total, load(x, at + i * LANES), load(beta, i * LANES))
+            fit = spread(1.0) / larger(total * scale, tiny)
+            for i in range(0, K * LANES, LANES):
+                store(beta, i, load(beta, i) * fit)
+                store(b, rows * K * LANES + i, load(b, rows * K * LANES + i) * fit)
+        for i in range(0, K * LANES, LANES):
+            value, weight = load(x, at + i) * scale, load(beta, i)
+            store(x, at + i, value)
+            store(g, at + i, value * weight)
+            store(b, at + i, load(b, at + i) * (weight * scale))
+        for i in range(0, K, 2):
+            i1 = min(i + 1, K - 1)
+            w = load(b, at)
+            c0, c1 = w * spread(P[i * K]), w * spread(P[i1 * K])
             for j in range(1, K):
-                total = add_product(total, load(w, j * LANES), spread(P[i * K + j]))
-            store(beta, i * LANES, total)
+                w = load(b, at + j * LANES)
+                c0 = add_product(c0, w, spread(P[i * K + j]))
+                c1 = add_product(c1, w, spread(P[i1 * K + j]))
+            store(beta, i * LANES, c0)
+            store(beta, i1 * LANES, c1)
+
+
+@jit(fast=True)
+def _pair(a, w, K, rows, pairs):
+    """Add Σ a[t, i] w[t + 1, j] over the rows of a block to `pairs` (K² LANES,), two states by two at a time."""
+    step = K * LANES
+    for i in range(0, K, 2):
+        i1 = min(i + 1, K - 1)
+        for j in range(0, K, 2):
+            j1 = min(j + 1, K - 1)
+            p00, p01 = (i * K + j) * LANES, (i * K + j1) * LANES
+            p10, p11 = (i1 * K + j) * LANES, (i1 * K + j1) * LANES
+            c00, c01, c10, c11 = load(pairs, p00), load(pairs, p01), load(pairs, p10), load(pairs, p11)
+            for at in range(0, rows * step, step):
+                a0, a1 = load(a, at + i * LANES), load(a, at + i1 * LANES)
+                w0, w1 = load(w, at + step + j * LANES), load(w, at + step + j1 * LANES)
+                c00, c01 = add_product(c00, a0, w0), add_product(c01, a0, w1)
+                c10, c11 = add_product(c10, a1, w0), add_product(c11, a1, w1)
+            store(pairs, p00, c00)
+            store(pairs, p01, c01)
+            store(pairs, p10, c10)
+            store(pairs, p11, c11)
 
 
 @jit
@@ -243,37 +310,39 @@ def smooth(P, L, top, which, first, count, law, tail, final, sparse, begin, end,
     longest = 0
     for n in range(begin, end):
         longest = max(longest, count[n * LANES])
-    b, x, totals = np.empty(longest * K * LANES), np.empty(longest * K * LANES), np.empty(longest * LANES)
+    b, x, scales = np.empty((longest + 1) * K * LANES), np.empty(longest * K * LANES), np.empty(longest * LANES)
     size = BLOCK * K * LANES
     tops, work, spare, before = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(K * LANES)
-    beta, w, lanes = np.empty(K * LANES), np.empty(K * LANES), np.zeros(K * K * LANES)
+    beta, lanes = np.empty(K * LANES), np.zeros(K * K * LANES)
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for n in range(begin, end):
         longest = _group(n, first, count, law, K, firsts, counts, laws)
         if not _forward_group(
-            P, L, top, which, firsts, counts, laws, longest, sparse, b, x, totals, tops, work, spare, before, steps
+            P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
         ):
             return False
-        _start_lanes(x, totals, K, n, counts, ends)
+        _end_lanes(b, x, scales, K, n, longest, counts, ends)
         high = longest
         for i in range(K * LANES):
-            beta[i], w[i] = 0.0, 0.0
+            beta[i] = 0.0
         while high > 0:
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 if counts[lane] == high:
-                    _turn(P, tail, final, n * LANES + lane, lane, K, beta, w)
+                    _turn(P, tail, final, n * LANES + lane, lane, K, beta, b[high * K * LANES :])
                 elif counts[lane] < high:
                     at = max(at, counts[lane])
-            _back(P, b[at * K * LANES :], x[at * K * LANES :], totals[at * LANES :], K, high - at, beta, w, lanes)
+            b_t, x_t = b[at * K * LANES :], x[at * K * LANES :]
+            _back(P, b_t, x_t, scales[at * LANES :], K, high - at, beta, work)
+            _pair(x_t, b_t, K, high - at, lanes)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _write(x[at * K * LANES :], low, left, K, high - at, smoothed)
+            _write(work, low, left, K, high - at, smoothed)
             high = at
         for lane in range(LANES):
             if counts[lane] > 0:
                 for k in range(K):
-                    heads[n * LANES + lane, k] = w[k * LANES + lane]
+                    heads[n * LANES + lane, k] = b[k * LANES + lane]
     for i in range(K * K):
         for lane in range(LANES):
             pairs[i // K, i % K] += lanes[i * LANES + lane]
@@ -281,13 +350,17 @@ def smooth(P, L, top, which, first, count, law, tail, final, sparse, begin, end,
 
 
 @jit
-def _start_lanes(x, totals, K, n, counts, ends):
-    """The filtered law of each lane's last row."""
+def _end_lanes(b, x, scales, K, n, longest, counts, ends):
+    """The filtered law of each lane's last row; beyond it the lane adds nothing to what is summed."""
     for lane in range(LANES):
         if counts[lane] > 0:
             t = counts[lane] - 1
             for k in range(K):
-                ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] / totals[t * LANES + lane]
+                ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] * scales[t * LANES + lane]
+        for at in range(counts[lane] * K, longest * K):
+            x[at * LANES + lane] = 0.0
+    for i in range(K * LANES):
+        b[longest * K * LANES + i] = 0.0
 
 
 @jit
@@ -351,7 +424,7 @@ def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
     size = BLOCK * K * LANES
     tops, work, spare, b = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(size)
-    x, f, totals, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
+    x, f, scales, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
     low, left, lows = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
     for n in range(begin, end):
         longest = _group(n, first, count, law, K, firsts, counts, laws)
@@ -361,26 +434,26 @@ def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
             if not _likelihoods(L, top, which, low, left, sparse, b, tops, work, K, rows):
                 return False
-            _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, totals, lows)
-            if not (_all_above(totals, rows * LANES, SMALL) and _all_above(lows, LANES, SMALL)):
+            _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, scales, lows)
+            if not _all_fine(scales, rows * LANES, lows):
                 return False
             if steps.shape[0] > 0:
-                _write_steps(tops, totals, low, left, rows, work, spare, steps)
+                _write_steps(tops, scales, low, left, rows, work, spare, steps)
             for lane in range(LANES):
                 if 0 < left[lane] <= rows:
                     t = left[lane] - 1
                     for k in range(K):
-                        ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] / totals[t * LANES + lane]
+                        ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] * scales[t * LANES + lane]
             if keep:
-                _scale(x, totals, K, rows)
+                _scale(x, scales, K, rows)
                 _write(x, low, left, K, rows, filtered)
                 _write(f, low, left, K, rows, predicted)
     return True
 
 
 @jit(fast=True)
-def _scale(x, totals, K, rows):
+def _scale(x, scales, K, rows):
     for t in range(rows):
-        scale = spread(1.0) / load(totals, t * LANES)
+        scale = load(scales, t * LANES)
         for k in range(K):
             store(x, (t * K + k) * LANES, load(x, (t * K + k) * LANES) * scale)
