@@ -11,6 +11,7 @@ Source of the bound on forgetting: Le Gland & Mevel, Math. Control Signals Syste
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ _LEAST, _MOST = 2048, 8192  # rows of a part
 _FEWEST = 4  # stretches, below which lanes stay empty
 _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
 _DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
+_KEPT = 2_000_000  # doubles, 16 MB
 _NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
 
 
@@ -125,8 +127,10 @@ class Lanes:
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, tails, parts.final, self._sparse, begin, end)
             pairs[begin:end] = 0.0
-            given = (self._flat, *self._rows)
-            return bool(kernel.smooth(*given, *where, steps, smoothed, pairs[begin], self._ends, heads))
+            room = _room((2 * K + 1) * LANES * int(parts.count[begin * LANES]))
+            return bool(
+                kernel.smooth(self._flat, *self._rows, *where, room, steps, smoothed, pairs[begin], self._ends, heads)
+            )
 
         for _ in range(_ROUNDS):
             if not self._shared(work):
@@ -199,6 +203,18 @@ class Lanes:
         agree = _agree(tails[cut], found)
         tails[cut] = found
         return agree
+
+
+_kept = threading.local()
+
+
+def _room(size: int) -> np.ndarray:
+    """Memory to work in, which a thread keeps for the next time if it is not too much: to get it anew takes as long as to use it."""
+    if size > _KEPT:
+        return np.empty(size)
+    if getattr(_kept, "room", _NOTHING[0]).size < size:
+        _kept.room = np.empty(size)
+    return _kept.room[:size]  # type: ignore[no-any-return]  # an attribute of a thread has no type
 
 
 def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

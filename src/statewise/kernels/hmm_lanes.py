@@ -245,35 +245,37 @@ def _forward_group(
 
 
 @jit(fast=True)
-def _back(P, b, x, scales, K, rows, beta, g):
-    """A block of the backward pass: x becomes a, b becomes w, and g is the smoothed probabilities; row `rows` of b is w as it is there."""
+def _back(P, b, x, scales, K, rows, beta, carry, a, w, g):
+    """A block of the backward pass: a and w of its rows, and g, the smoothed probabilities; row `rows` of w is `carry`, at last row 0."""
     tiny = spread(1e-300)
     for back in range(rows):
         t = rows - 1 - back
         at, scale = t * K * LANES, load(scales, t * LANES)
         if back == 0:
             total = spread(0.0)
-            for i in range(K):
-                total = add_product(total, load(x, at + i * LANES), load(beta, i * LANES))
+            for i in range(0, K * LANES, LANES):
+                total = add_product(total, load(x, at + i), load(beta, i))
             fit = spread(1.0) / larger(total * scale, tiny)
             for i in range(0, K * LANES, LANES):
                 store(beta, i, load(beta, i) * fit)
-                store(b, rows * K * LANES + i, load(b, rows * K * LANES + i) * fit)
+                store(w, rows * K * LANES + i, load(carry, i) * fit)
         for i in range(0, K * LANES, LANES):
             value, weight = load(x, at + i) * scale, load(beta, i)
-            store(x, at + i, value)
+            store(a, at + i, value)
             store(g, at + i, value * weight)
-            store(b, at + i, load(b, at + i) * (weight * scale))
+            store(w, at + i, load(b, at + i) * (weight * scale))
         for i in range(0, K, 2):
             i1 = min(i + 1, K - 1)
-            w = load(b, at)
-            c0, c1 = w * spread(P[i * K]), w * spread(P[i1 * K])
+            value = load(w, at)
+            c0, c1 = value * spread(P[i * K]), value * spread(P[i1 * K])
             for j in range(1, K):
-                w = load(b, at + j * LANES)
-                c0 = add_product(c0, w, spread(P[i * K + j]))
-                c1 = add_product(c1, w, spread(P[i1 * K + j]))
+                value = load(w, at + j * LANES)
+                c0 = add_product(c0, value, spread(P[i * K + j]))
+                c1 = add_product(c1, value, spread(P[i1 * K + j]))
             store(beta, i * LANES, c0)
             store(beta, i1 * LANES, c1)
+    for i in range(0, K * LANES, LANES):
+        store(carry, i, load(w, i))
 
 
 @jit(fast=True)
@@ -299,50 +301,55 @@ def _pair(a, w, K, rows, pairs):
 
 
 @jit
-def smooth(P, L, top, which, first, count, law, tail, final, sparse, begin, end, steps, smoothed, pairs, ends, heads):
+def smooth(
+    P, L, top, which, first, count, law, tail, final, sparse, begin, end, room, steps, smoothed, pairs, ends, heads
+):
     """Log-likelihoods and smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
-    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`.
+    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`. `room` has
+    (2 K + 1) `LANES` doubles for each row of the longest stretch.
     """
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
-    longest = 0
-    for n in range(begin, end):
-        longest = max(longest, count[n * LANES])
-    b, x, scales = np.empty((longest + 1) * K * LANES), np.empty(longest * K * LANES), np.empty(longest * LANES)
     size = BLOCK * K * LANES
     tops, work, spare, before = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(K * LANES)
-    beta, lanes = np.empty(K * LANES), np.zeros(K * K * LANES)
+    beta, carry, w, lanes = (
+        np.empty(K * LANES),
+        np.empty(K * LANES),
+        np.empty(size + K * LANES),
+        np.zeros(K * K * LANES),
+    )
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for n in range(begin, end):
         longest = _group(n, first, count, law, K, firsts, counts, laws)
+        b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
+        scales = room[2 * longest * K * LANES :]
         if not _forward_group(
             P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
         ):
             return False
-        _end_lanes(b, x, scales, K, n, longest, counts, ends)
+        _end_lanes(x, scales, K, n, longest, counts, ends)
         high = longest
-        for i in range(K * LANES):
-            beta[i] = 0.0
+        beta[:], carry[:] = 0.0, 0.0
         while high > 0:
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 if counts[lane] == high:
-                    _turn(P, tail, final, n * LANES + lane, lane, K, beta, b[high * K * LANES :])
+                    _turn(P, tail, final, n * LANES + lane, lane, K, beta, carry)
                 elif counts[lane] < high:
                     at = max(at, counts[lane])
-            b_t, x_t = b[at * K * LANES :], x[at * K * LANES :]
-            _back(P, b_t, x_t, scales[at * LANES :], K, high - at, beta, work)
-            _pair(x_t, b_t, K, high - at, lanes)
+            rows, start = high - at, at * K * LANES
+            _back(P, b[start:], x[start:], scales[at * LANES :], K, rows, beta, carry, spare, w, work)
+            _pair(spare, w, K, rows, lanes)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _write(work, low, left, K, high - at, smoothed)
+            _write(work, low, left, K, rows, smoothed)
             high = at
         for lane in range(LANES):
             if counts[lane] > 0:
                 for k in range(K):
-                    heads[n * LANES + lane, k] = b[k * LANES + lane]
+                    heads[n * LANES + lane, k] = carry[k * LANES + lane]
     for i in range(K * K):
         for lane in range(LANES):
             pairs[i // K, i % K] += lanes[i * LANES + lane]
@@ -350,7 +357,7 @@ def smooth(P, L, top, which, first, count, law, tail, final, sparse, begin, end,
 
 
 @jit
-def _end_lanes(b, x, scales, K, n, longest, counts, ends):
+def _end_lanes(x, scales, K, n, longest, counts, ends):
     """The filtered law of each lane's last row; beyond it the lane adds nothing to what is summed."""
     for lane in range(LANES):
         if counts[lane] > 0:
@@ -359,19 +366,17 @@ def _end_lanes(b, x, scales, K, n, longest, counts, ends):
                 ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] * scales[t * LANES + lane]
         for at in range(counts[lane] * K, longest * K):
             x[at * LANES + lane] = 0.0
-    for i in range(K * LANES):
-        b[longest * K * LANES + i] = 0.0
 
 
 @jit
-def _turn(P, tail, final, n, lane, K, beta, w):
+def _turn(P, tail, final, n, lane, K, beta, carry):
     """β of the last row of stretch n, and w of the row after it: ones and nothing where the sequence ends there."""
     for i in range(K):
         value = 1.0 if final[n] else 0.0
         for j in range(K):
             value += 0.0 if final[n] else P[i * K + j] * tail[n, j]
         beta[i * LANES + lane] = value
-        w[i * LANES + lane] = 0.0 if final[n] else tail[n, i]
+        carry[i * LANES + lane] = 0.0 if final[n] else tail[n, i]
 
 
 @jit
