@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from statewise._core.errors import InputError
+from statewise.emissions.table import Table
 from statewise.inference import discrete, discrete_lanes
 from statewise.inference.discrete import Chain
 from statewise.inference.discrete_lanes import Lanes, Stretches
@@ -65,6 +67,67 @@ def test_lanes_are_used_where_they_help_and_refused_where_they_cannot_agree(kind
     assert lanes.are_worth_it
     found = lanes.smooth(np.empty(len(table)), np.empty(table.shape))
     assert (found is None) == (kind == "never forgets")
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("kind", ["one", "few", "many", "banded", "slow", "never forgets"])
+def test_lanes_find_the_path_that_one_pass_finds(kind, several, monkeypatch):
+    chain, table = case(kind)
+    lengths = ragged(len(table)) if several else np.array([len(table)])
+    found = discrete.viterbi(chain, table, lengths)
+    monkeypatch.setattr(Lanes, "are_worth_it", False)
+    expected = discrete.viterbi(chain, table, lengths)
+    np.testing.assert_array_equal(found.states, expected.states)
+    np.testing.assert_allclose(found.log_prob, expected.log_prob, rtol=1e-13)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_table_of_distinct_rows_is_the_table_that_it_stands_for(several):
+    """Symbols with a likelihood of 0 in some states, in lanes and one after the other."""
+    chain, _ = case("few")
+    rng = np.random.default_rng(2)
+    distinct = np.log(rng.dirichlet(np.ones(3), size=6))
+    distinct[:3][np.eye(3, dtype=bool)] = -np.inf
+    table = Table(distinct, rng.integers(0, 6, 40_000))
+    for lengths in (np.array([10, 90]), ragged(40_000) if several else np.array([40_000])):
+        part = Table(distinct, table.which[: lengths.sum()])
+        first, second = discrete.smooth(chain, part, lengths), discrete.smooth(chain, part.spread(), lengths)
+        np.testing.assert_allclose(first.steps, second.steps, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(first.probs, second.probs, rtol=1e-12)
+        np.testing.assert_allclose(first.counts, second.counts, rtol=1e-12)
+        paths = [discrete.viterbi(chain, each, lengths) for each in (part, part.spread())]
+        np.testing.assert_array_equal(paths[0].states, paths[1].states)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_likelihood_is_refused_in_lanes_too(bad):
+    chain, table = case("few")
+    table[30_000, 1] = bad
+    for verb in (discrete.filter, discrete.smooth, discrete.viterbi):
+        with pytest.raises(InputError, match="NaN"):
+            verb(chain, table, np.array([len(table)]))
+
+
+def test_states_that_doubles_would_lose_are_left_to_log_space():
+    """Left to right: the first states vanish, then only they can have made what follows; their probability is 1 in the end."""
+    chain = Chain(np.array([1.0, 0.0]), np.array([[0.5, 0.5], [0.0, 1.0]]))
+    table = np.zeros((12_000, 2))
+    table[:6000, 0], table[6000:, 1] = -1.0, -np.inf
+    found = discrete.smooth(chain, table, np.array([4000, 4000, 4000]))
+    assert found.impossible.tolist() == []
+    np.testing.assert_array_equal(found.probs[4000:8000, 0], 1.0)
+
+
+def test_ties_go_to_the_lower_state_in_lanes_too():
+    chain = Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
+    path = discrete.viterbi(chain, np.zeros((40_000, 3)), np.array([40_000]))
+    assert not path.states.any()
+
+
+def test_an_impossible_row_leaves_the_best_path_to_the_kernel_that_says_so():
+    chain, table = case("few")
+    table[40_000] = -np.inf
+    assert discrete.viterbi(chain, table, np.array([len(table)])).impossible.tolist() == [0]
 
 
 def test_a_second_round_is_enough_where_the_warm_up_was_not(monkeypatch):

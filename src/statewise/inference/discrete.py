@@ -22,9 +22,10 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.table import Table
 from statewise.inference.discrete_lanes import Lanes
-from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
+from statewise.kernels import _chunks, hmm_forgetting, hmm_lanes_paths, hmm_paths
 from statewise.kernels import hmm as kernel
 
+_NO_INDEX = np.empty(0, dtype=np.int64)
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
 
 
@@ -148,9 +149,14 @@ def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoo
 
 def viterbi(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
-    table, offsets = checked(chain, table, lengths)
-    states = np.empty(len(table), dtype=np.int64)
-    log_prob, codes = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, dtype=np.int64)
+    table, offsets = judged(chain, table, lengths)
+    states, log_prob = np.empty(len(table), dtype=np.int64), np.empty(len(offsets) - 1)
+    lanes = Lanes(chain, table, offsets, False, _cost(table))
+    if lanes.are_worth_it and lanes.viterbi(states):
+        known, which = (table.distinct, table.which) if isinstance(table, Table) else (table, _NO_INDEX)
+        hmm_lanes_paths.path_log_prob(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
+        return Path(np.full(len(log_prob), kernel.LOG_SPACE), states, log_prob)
+    table, codes = _dense(table), np.empty(len(log_prob), dtype=np.int64)
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:

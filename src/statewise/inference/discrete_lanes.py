@@ -22,12 +22,14 @@ import numpy as np
 from statewise.emissions.table import Table
 from statewise.kernels import _chunks
 from statewise.kernels import hmm_lanes as kernel
+from statewise.kernels import hmm_lanes_paths as paths
 from statewise.kernels._vector import LANES
 
 if TYPE_CHECKING:
     from statewise.inference.discrete import Chain
 
 _WARM, _AGREES, _ROUNDS = 512, 1e-13, 4
+_AGREES_IN_LOG = 1e-12
 _LEAST, _MOST = 2048, 8192  # rows of a part
 _FEWEST = 4  # stretches, below which lanes stay empty
 _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
@@ -139,6 +141,56 @@ class Lanes:
                 return np.asarray(pairs.sum(axis=0) * self._chain.transition)
         return None
 
+    def viterbi(self, path: np.ndarray) -> bool:
+        """Fill `path` with the best one; False where that cannot be done side by side."""
+        parts, K = self._stretches, self._chain.states
+        log_P = self._chain.log_transition
+        log_P_T = np.concatenate([log_P.T, np.zeros((1, K))]).reshape(-1)
+        given = (np.ascontiguousarray(log_P).reshape(-1), log_P_T, *_log_rows(self._table))
+        seen, after = parts.count + np.where(parts.final, 0, _WARM), np.full(len(parts), -1)
+        laws = self._scores(given)
+
+        def work(begin: int, end: int) -> bool:
+            where = (
+                parts.first,
+                seen,
+                parts.count,
+                laws,
+                begin,
+                end,
+                _room(K * LANES * int(seen[begin * LANES :].max())),
+            )
+            return bool(paths.viterbi(*given, *where, path, self._ends, after))
+
+        for _ in range(_ROUNDS):
+            if not self._shared(work):
+                return False
+            follow = parts.after[parts.cut]
+            found = _best_ahead(self._ends[parts.cut], log_P)
+            meet = _agree_in_log(laws[follow], found)
+            laws[follow] = found
+            if meet:
+                return bool((path[parts.first[follow]] == after[parts.cut]).all())
+        return False
+
+    def _scores(self, given: tuple[np.ndarray, ...]) -> np.ndarray:
+        """`_laws` for the best path: of the best path to each state, up to what is the same for all."""
+        parts = self._stretches
+        laws = np.tile(self._chain.log_initial, (len(parts), 1))
+        later = np.flatnonzero(~parts.begins)
+        if len(later):
+            first, count, ends = (
+                parts.first[later] - _WARM,
+                np.full(len(later), _WARM),
+                np.zeros((len(later), self._chain.states)),
+            )
+            groups, spare = -(-len(later) // LANES), np.empty(len(self._table), dtype=np.int64)
+            room = _room(self._chain.states * LANES * _WARM)
+            where = (first, count, count, np.zeros_like(ends), 0, groups, room)
+            if paths.viterbi(*given, *where, spare, ends, np.empty(len(later), dtype=np.int64)):
+                laws[later] = _best_ahead(ends, given[0].reshape(ends.shape[1], -1))
+        return laws
+
     def _shared(self, work: Callable[[int, int], bool]) -> bool:
         bounds = self._stretches.bounds
         done = np.zeros(len(bounds) - 1, dtype=bool)
@@ -225,6 +277,26 @@ def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray
     top = distinct.max(axis=1)
     with np.errstate(invalid="ignore"):
         return np.exp(distinct - top[:, None]), top, table.which
+
+
+def _log_rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_rows` for kernels that add up log-likelihoods."""
+    if not isinstance(table, Table):
+        return table, *_NOTHING
+    distinct = np.concatenate([table.distinct, np.zeros((1, table.shape[1]))])
+    return distinct, np.zeros(len(distinct)), table.which
+
+
+def _best_ahead(scores: np.ndarray, log_P: np.ndarray) -> np.ndarray:
+    """(N, K) max_i scores[i] + log P[i, j], the largest being 0."""
+    ahead = (scores[:, :, None] + log_P).max(axis=1)
+    return np.asarray(ahead - ahead.max(axis=1, keepdims=True))
+
+
+def _agree_in_log(guess: np.ndarray, found: np.ndarray) -> bool:
+    """Scores are sums of a thousand numbers and more, hence more rounding."""
+    with np.errstate(invalid="ignore"):
+        return bool(((guess == found) | (np.abs(guess - found) <= _AGREES_IN_LOG * (1.0 + np.abs(found)))).all())
 
 
 def _agree(guess: np.ndarray, law: np.ndarray) -> bool:

@@ -64,6 +64,11 @@ def positive(test: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(test > 0.0, a, b)
 
 
+def where_larger(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x where a > b, y elsewhere."""
+    return np.where(a > b, x, y)
+
+
 def if_number(test: np.ndarray, a: np.ndarray) -> np.ndarray:
     """a where `test` is not NaN, 0 where it is."""
     return np.where(test == test, a, 0.0)
@@ -172,6 +177,11 @@ def _smaller(context: Any, builder: Any, a: Any, b: Any) -> Any:
 def _positive(context: Any, builder: Any, test: Any, a: Any, b: Any) -> Any:
     zero = ir.Constant(_LLVM, [ir.Constant(ir.DoubleType(), 0.0)] * LANES)
     return builder.select(builder.fcmp_ordered(">", test, zero), a, b)
+
+
+@_means(where_larger, _VECTOR, _VECTOR, _VECTOR, _VECTOR, _VECTOR)
+def _where_larger(context: Any, builder: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), x, y)
 
 
 @_means(if_number, _VECTOR, _VECTOR, _VECTOR)

@@ -48,7 +48,7 @@ def _all_have(count, rows):
 
 
 @jit
-def _copy(L, low, count, b, K, rows, at):
+def copy_rows(L, low, count, b, K, rows, at):
     """The rows from `low` on of each lane of a group into b; zeros where a lane has none. `at` (LANES,) is room to work in."""
     if _all_have(count, rows):
         flat = L.reshape(L.shape[0] * K)
@@ -67,7 +67,7 @@ def _copy(L, low, count, b, K, rows, at):
 
 
 @jit
-def _look_up(likelihood, top, which, low, count, b, tops, K, rows, at):
+def look_up(likelihood, top, which, low, count, b, tops, K, rows, at):
     """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; the last of these where a lane has none."""
     flat = likelihood.reshape(likelihood.shape[0] * K)
     last = top.shape[0] - 1
@@ -107,9 +107,9 @@ def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
     """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
     at = np.empty(LANES, np.int64)
     if which.shape[0] > 0:
-        _look_up(L, top, which, low, count, b, tops, K, rows, at)
+        look_up(L, top, which, low, count, b, tops, K, rows, at)
         return True
-    _copy(L, low, count, b, K, rows, at)
+    copy_rows(L, low, count, b, K, rows, at)
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
     fine = not (sparse and _is_deep(b, size))
@@ -208,7 +208,7 @@ def _write_steps(tops, scales, low, count, rows, work, spare, steps):
 
 
 @jit
-def _group(n, first, count, law, K, firsts, counts, laws):
+def set_group(n, first, count, law, K, firsts, counts, laws):
     """First rows, numbers of rows and laws of the stretches of group n, one in each lane; returns the largest number."""
     longest = 0
     for lane in range(LANES):
@@ -322,7 +322,7 @@ def smooth(
     )
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for n in range(begin, end):
-        longest = _group(n, first, count, law, K, firsts, counts, laws)
+        longest = set_group(n, first, count, law, K, firsts, counts, laws)
         b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
         scales = room[2 * longest * K * LANES :]
         if not _forward_group(
@@ -389,7 +389,7 @@ def guess_tails(P, L, top, which, first, count, begin, end, tail):
     beta, w = np.empty(K * LANES), np.empty(K * LANES)
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for n in range(begin, end):
-        longest = _group(n, first, count, tail, K, firsts, counts, laws)
+        longest = set_group(n, first, count, tail, K, firsts, counts, laws)
         for i in range(K * LANES):
             beta[i] = 1.0
         for high in range(longest, 0, -BLOCK):
@@ -432,7 +432,7 @@ def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps
     x, f, scales, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
     low, left, lows = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
     for n in range(begin, end):
-        longest = _group(n, first, count, law, K, firsts, counts, laws)
+        longest = set_group(n, first, count, law, K, firsts, counts, laws)
         for at in range(0, longest, BLOCK):
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
