@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from statewise.emissions.table import Table
-from statewise.kernels import _chunks
+from statewise.kernels import _chunks, _memory
 from statewise.kernels import hmm_lanes as kernel
 from statewise.kernels import hmm_lanes_paths as paths
 from statewise.kernels._vector import LANES
@@ -34,6 +34,7 @@ _LEAST, _MOST = 2048, 8192  # rows of a part
 _FEWEST = 4  # stretches, below which lanes stay empty
 _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
 _DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
+_LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
 _KEPT = 2_000_000  # doubles, 16 MB
 _NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
 
@@ -90,6 +91,8 @@ class Lanes:
     def __init__(self, chain: Chain, table: np.ndarray | Table, offsets: np.ndarray, sparse: bool, cost: float) -> None:
         self._chain, self._table, self._sparse, self._cost = chain, table, sparse, cost
         self._rows = _rows(table)
+        if table.size > _LARGE:
+            _memory.hold()
         self._stretches = Stretches.of(offsets)
         self._flat = np.ascontiguousarray(chain.transition).reshape(-1)
         self._ends = np.empty((len(self._stretches), chain.states))

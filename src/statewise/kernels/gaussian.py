@@ -44,6 +44,14 @@ def _sum(x, at):
     return total
 
 
+@jit
+def _has_nan(columns, size):
+    found = False
+    for i in range(size):
+        found = found or columns[i] != columns[i]
+    return found
+
+
 @jit(fast=True)
 def diagonal_table(y, m, half, constant, first, last, L):
     """L (rows, K) = Σ_d constant[d] − half[d] (y[d] − m[d])² over the entries d that are not NaN."""
@@ -52,13 +60,14 @@ def diagonal_table(y, m, half, constant, first, last, L):
     for start in range(first, last, ROWS):
         rows = min(ROWS, last - start)
         _turn(y, start, rows, 0.0, columns)
+        gaps = _has_nan(columns, p * ROWS)
         for k in range(K):
             for t in range(0, rows, LANES):
                 total = spread(0.0)
                 for d in range(p):
                     gap = load(columns, d * ROWS + t) - spread(m[d, k])
                     value = spread(constant[d, k]) - gap * gap * spread(half[d, k])
-                    total = total + if_number(value, value)
+                    total = total + (if_number(value, value) if gaps else value)
                 store(found, k * ROWS + t, total)
         _turn_back(found, start, rows, L)
 
@@ -95,14 +104,15 @@ def diagonal_moments(y, w, m, first, last, s0, s1, s2):
         rows = min(ROWS, last - start)
         _turn(y, start, rows, 0.0, columns)
         _turn(w, start, rows, 0.0, weights)
+        gaps = _has_nan(columns, p * ROWS)
         for k in range(K):
             for d in range(p):
                 at, centre = 3 * (k * p + d) * LANES, spread(m[d, k])
                 c0, c1, c2 = load(sums, at), load(sums, at + LANES), load(sums, at + 2 * LANES)
                 for t in range(0, rows, LANES):
-                    gap = load(columns, d * ROWS + t) - centre
-                    weight = if_number(gap, load(weights, k * ROWS + t))
-                    gap = if_number(gap, gap)
+                    gap, weight = load(columns, d * ROWS + t) - centre, load(weights, k * ROWS + t)
+                    if gaps:
+                        weight, gap = if_number(gap, weight), if_number(gap, gap)
                     c0 = c0 + weight
                     weight = weight * gap
                     c1 = c1 + weight

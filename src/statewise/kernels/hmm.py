@@ -181,7 +181,7 @@ def _usable(totals, low, high):
 
 
 @jit
-def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted, end):
+def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted):
     """Scaled forward pass over one sequence, P as `_padded` made it; False where it must be done in log space instead.
 
     `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one. With them the
@@ -214,8 +214,6 @@ def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predic
         log_in_place(totals[:rows], spare[:rows])
         for row in range(rows):
             steps[begin + row] = tops[row] + totals[row]
-    for k in range(K):
-        end[k] = a[k] * scale
     return True
 
 
@@ -266,11 +264,11 @@ def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, 
     With `keep`, also the filtered and predicted probabilities (rows, K). `codes` (N,) says how each sequence went.
     """
     K = pi.shape[0]
-    wide, end = _padded(P), np.empty(K)
+    wide = _padded(P)
     for n in range(first, last):
         start, stop = offsets[n], offsets[n + 1]
         codes[n] = SCALED
-        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted, end):
+        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted):
             continue
         log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
         codes[n] = _forward_log(log_pi, log_P, L[start:stop], steps[start:stop], log_a, log_f)
@@ -279,15 +277,6 @@ def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, 
                 for k in range(K):
                     filtered[start + t, k] = math.exp(log_a[t, k])
                     predicted[start + t, k] = math.exp(log_f[t, k])
-
-
-@jit
-def forward_part(law, P, L, start, stop, keep, steps, filtered, predicted, end):
-    """`forward` for rows `start` to `stop` of a sequence, `law` (K,) being the predicted law of the first; False where that fails.
-
-    For a P without zeros. The filtered probabilities of the last row go into `end` (K,).
-    """
-    return _forward_scaled(law, _padded(P), L, start, stop, False, keep, steps, filtered, predicted, end)
 
 
 # --- backward ---------------------------------------------------------------------------------------------------------
@@ -439,22 +428,5 @@ def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predict
             _forward_log(log_pi, log_P, L[start:stop], steps, log_a, log_f)
             _backward_log(log_P, log_a, log_f, smoothed[start:stop], counts)
     for i in range(K):
-        for j in range(K):
-            counts[i, j] += pairs[i, j] * P[i, j]
-
-
-@jit
-def backward_part(P, filtered, predicted, start, stop, g, smoothed, counts):
-    """`backward` for the rows `start` to `stop` of a sequence in scaled probabilities, `g` (K,) being those of row `stop` − 1.
-
-    Row `start` goes into `g`, not into `smoothed`: where rows are shared out it belongs to the part before it.
-    """
-    K = P.shape[0]
-    P_T, pairs = _padded(P.T), np.zeros((K, K))
-    wide = np.zeros(P_T.shape[1])
-    wide[:K] = g
-    _backward_scaled(P_T, filtered, predicted, start, stop, wide, smoothed, pairs)
-    for i in range(K):
-        g[i] = wide[i]
         for j in range(K):
             counts[i, j] += pairs[i, j] * P[i, j]

@@ -36,6 +36,7 @@ from statewise.kernels._vector import (
 from statewise.kernels.hmm import SMALL
 
 BLOCK = 64  # rows that are looked up, done and written back together
+AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
 _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
 
@@ -113,7 +114,9 @@ def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
     fine = not (sparse and _is_deep(b, size))
-    exp_in_place(b[:size], work[:size])
+    for begin in range(0, size, AT_ONCE):
+        part = b[begin : min(begin + AT_ONCE, size)]
+        exp_in_place(part, work[: part.shape[0]])
     return fine
 
 
