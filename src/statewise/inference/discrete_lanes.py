@@ -39,6 +39,11 @@ _KEPT = 2_000_000  # doubles, 16 MB
 _NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
 
 
+_Given = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # what the kernel of best paths takes of a chain and a table
+
+
 @dataclass(frozen=True, eq=False)
 class Stretches:
     """Sequences, and the parts of long ones, longest first.
@@ -176,17 +181,14 @@ class Lanes:
                 return bool((path[parts.first[follow]] == after[parts.cut]).all())
         return False
 
-    def _scores(self, given: tuple[np.ndarray, ...]) -> np.ndarray:
+    def _scores(self, given: _Given) -> np.ndarray:
         """`_laws` for the best path: of the best path to each state, up to what is the same for all."""
         parts = self._stretches
         laws = np.tile(self._chain.log_initial, (len(parts), 1))
         later = np.flatnonzero(~parts.begins)
         if len(later):
-            first, count, ends = (
-                parts.first[later] - _WARM,
-                np.full(len(later), _WARM),
-                np.zeros((len(later), self._chain.states)),
-            )
+            first, count = parts.first[later] - _WARM, np.full(len(later), _WARM)
+            ends = np.zeros((len(later), self._chain.states))
             groups, spare = -(-len(later) // LANES), np.empty(len(self._table), dtype=np.int64)
             room = _room(self._chain.states * LANES * _WARM)
             where = (first, count, count, np.zeros_like(ends), 0, groups, room)
@@ -269,7 +271,7 @@ def _room(size: int) -> np.ndarray:
         return np.empty(size)
     if getattr(_kept, "room", _NOTHING[0]).size < size:
         _kept.room = np.empty(size)
-    return _kept.room[:size]  # type: ignore[no-any-return]  # an attribute of a thread has no type
+    return np.asarray(_kept.room[:size])
 
 
 def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,6 +32,8 @@ SCALED, LOG_SPACE, IMPOSSIBLE, INVALID = 0, 1, 2, 3
 
 SMALL = 1e-250  # a prediction or a normaliser below this may have lost digits that count
 LOST = 1e-290  # a filtered probability below this counts as lost
+NOTHING = -45.0  # exp of less, 3e-20, is nothing beside 1
+LEAST = -745.2  # exp of less is 0
 WIDTH = 8  # states up to which a step has a register for each
 BLOCK = 256  # rows whose likelihoods, and whose pairs of states, are done together
 
@@ -218,38 +220,61 @@ def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predic
 
 
 @jit
-def _log_sum(x):
-    """log Σ exp(x); −inf where there is no mass."""
+def _log_sum(x, count):
+    """log Σ exp over the first `count` entries of x; −inf where there is no mass. Terms that a double cannot show beside the largest are left out."""
     top = -np.inf
-    for k in range(x.shape[0]):
+    for k in range(count):
         top = max(top, x[k])
     if top == -np.inf:
         return top
     total = 0.0
-    for k in range(x.shape[0]):
-        total += math.exp(x[k] - top)
-    return top + math.log(total)
+    for k in range(count):
+        gap = x[k] - top
+        if gap == 0.0:
+            total += 1.0
+        elif gap > NOTHING:
+            total += math.exp(gap)
+    return top + math.log(total) if total > 1.0 else top
+
+
+@jit
+def _links(log_P):
+    """The possible transitions into each state: those into state j come from from_[start[j] : start[j + 1]]."""
+    K = log_P.shape[0]
+    start, from_ = np.zeros(K + 1, np.int64), np.empty(K * K, np.int64)
+    count = 0
+    for j in range(K):
+        for i in range(K):
+            if log_P[i, j] > -np.inf:
+                from_[count] = i
+                count += 1
+        start[j + 1] = count
+    return start, from_
 
 
 @jit
 def _forward_log(log_pi, log_P, L, steps, log_a, log_f):
     """Forward pass over one sequence L (T, K) in log space, into log_a and log_f (T, K); returns its code."""
     T, K = L.shape
-    ways = np.empty(K)
+    ways, (start, from_) = np.empty(K), _links(log_P)
     code = LOG_SPACE
     for t in range(T):
         for j in range(K):
-            for i in range(K):
-                ways[i] = log_a[t - 1, i] + log_P[i, j] if t > 0 else -np.inf
-            log_f[t, j] = _log_sum(ways) if t > 0 else log_pi[j]
+            count = 0
+            if t > 0:
+                for link in range(start[j], start[j + 1]):
+                    i = from_[link]
+                    ways[count] = log_a[t - 1, i] + log_P[i, j]
+                    count += 1
+            log_f[t, j] = _log_sum(ways, count) if t > 0 else log_pi[j]
             if not L[t, j] < np.inf:
                 return INVALID
             log_a[t, j] = log_f[t, j] + L[t, j]
-        total = _log_sum(log_a[t])
+        total = _log_sum(log_a[t], K)
         steps[t] = total
         if total == -np.inf:
             code = IMPOSSIBLE
-            total = _log_sum(log_f[t])
+            total = _log_sum(log_f[t], K)
             for j in range(K):
                 log_a[t, j] = log_f[t, j]
         for j in range(K):
@@ -393,19 +418,24 @@ def _backward_log(log_P, log_a, log_f, smoothed, counts):
     """`_backward_scaled` in log space, with the expected transitions added to `counts` itself."""
     T, K = log_a.shape
     log_g, ratio, ways = log_a[T - 1].copy(), np.empty(K), np.empty(K)
+    start, to = _links(log_P.T)
     for t in range(T - 1, -1, -1):
         if t < T - 1:
             for k in range(K):
                 ratio[k] = log_g[k] - log_f[t + 1, k] if log_g[k] > -np.inf else -np.inf
             for i in range(K):
-                for j in range(K):
-                    ways[j] = log_a[t, i] + log_P[i, j] + ratio[j]
-                    counts[i, j] += math.exp(ways[j])
-                log_g[i] = _log_sum(ways)
-        total = _log_sum(log_g)
+                count = 0
+                for link in range(start[i], start[i + 1]):
+                    j = to[link]
+                    way = log_a[t, i] + log_P[i, j] + ratio[j]
+                    counts[i, j] += math.exp(way) if way > LEAST else 0.0
+                    ways[count] = way
+                    count += 1
+                log_g[i] = _log_sum(ways, count)
+        total = _log_sum(log_g, K)
         for k in range(K):
             log_g[k] -= total
-            smoothed[t, k] = math.exp(log_g[k])
+            smoothed[t, k] = math.exp(log_g[k]) if log_g[k] > LEAST else 0.0
 
 
 @jit
