@@ -83,12 +83,6 @@ class Stretches:
         """Numbers of the stretches that a part of the same sequence follows."""
         return np.flatnonzero(~self.final)
 
-    @cached_property
-    def bounds(self) -> np.ndarray:
-        """Bounds of chunks of groups of lanes."""
-        groups = -(-len(self) // LANES)
-        return np.linspace(0, groups, min(groups, 16) + 1).astype(np.int64)
-
 
 class Lanes:
     """The recursions over all sequences of a table."""
@@ -189,15 +183,21 @@ class Lanes:
         if len(later):
             first, count = parts.first[later] - _WARM, np.full(len(later), _WARM)
             ends = np.zeros((len(later), self._chain.states))
-            groups, spare = -(-len(later) // LANES), np.empty(len(self._table), dtype=np.int64)
-            room = _room(self._chain.states * LANES * _WARM)
-            where = (first, count, count, np.zeros_like(ends), 0, groups, room)
-            if paths.viterbi(*given, *where, spare, ends, np.empty(len(later), dtype=np.int64)):
+            spare, after = np.empty(len(self._table), dtype=np.int64), np.empty(len(later), dtype=np.int64)
+            zeros, size = np.zeros_like(ends), self._chain.states * LANES * _WARM
+
+            def work(begin: int, end: int) -> bool:
+                where = (first, count, count, zeros, begin, end, _room(size))
+                return bool(paths.viterbi(*given, *where, spare, ends, after))
+
+            if self._shared(work, len(later)):
                 laws[later] = _best_ahead(ends, given[0].reshape(ends.shape[1], -1))
         return laws
 
-    def _shared(self, work: Callable[[int, int], bool]) -> bool:
-        bounds = self._stretches.bounds
+    def _shared(self, work: Callable[[int, int], bool], count: int | None = None) -> bool:
+        """Whether ``work(begin, end)`` did what it was to do for all groups of `count` stretches, of all stretches unless given."""
+        groups = -(-(len(self._stretches) if count is None else count) // LANES)
+        bounds = np.linspace(0, groups, min(groups, 16) + 1).astype(np.int64)
         done = np.zeros(len(bounds) - 1, dtype=bool)
 
         def chunk(number: int, begin: int, end: int) -> None:
@@ -212,22 +212,14 @@ class Lanes:
         laws = np.tile(self._chain.initial, (len(parts), 1))
         later = np.flatnonzero(~parts.begins)
         if len(later):
-            count, ends = np.full(len(later), _WARM), np.full((len(later), K), 1.0 / K)
-            kernel.forward(
-                self._flat,
-                *self._rows,
-                parts.first[later] - _WARM,
-                count,
-                ends.copy(),
-                False,
-                False,
-                0,
-                -(-len(later) // LANES),
-                self._nothing[:, 0],
-                self._nothing,
-                self._nothing,
-                ends,
-            )
+            first, count = parts.first[later] - _WARM, np.full(len(later), _WARM)
+            even, ends, no = np.full((len(later), K), 1.0 / K), np.full((len(later), K), 1.0 / K), self._nothing
+
+            def work(begin: int, end: int) -> bool:
+                where = (first, count, even, False, False, begin, end)
+                return bool(kernel.forward(self._flat, *self._rows, *where, no[:, 0], no, no, ends))
+
+            self._shared(work, len(later))
             laws[later] = ends @ self._chain.transition
         return laws
 
@@ -238,8 +230,12 @@ class Lanes:
         if len(parts.cut):
             found, count = np.full((len(parts.cut), K), 1.0 / K), np.full(len(parts.cut), _WARM)
             after = parts.first[parts.after[parts.cut]]
-            groups = -(-len(count) // LANES)
-            kernel.guess_tails(self._flat, *self._rows, after, count, 0, groups, found)
+
+            def work(begin: int, end: int) -> bool:
+                kernel.guess_tails(self._flat, *self._rows, after, count, begin, end, found)
+                return True
+
+            self._shared(work, len(count))
             tails[parts.cut] = found
         return tails
 
