@@ -415,27 +415,33 @@ def _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs):
 
 @jit
 def _backward_log(log_P, log_a, log_f, smoothed, counts):
-    """`_backward_scaled` in log space, with the expected transitions added to `counts` itself."""
+    """`_backward_scaled` from logarithms, with the expected transitions added to `counts` itself.
+
+    g itself needs none: it is an average of what it is a row later, so that a state lost from it stays as small as it was.
+    """
     T, K = log_a.shape
-    log_g, ratio, ways = log_a[T - 1].copy(), np.empty(K), np.empty(K)
-    start, to = _links(log_P.T)
+    g, before, (start, from_) = np.zeros(K), np.zeros(K), _links(log_P)
+    for k in range(K):
+        before[k] = math.exp(log_a[T - 1, k]) if log_a[T - 1, k] > LEAST else 0.0
     for t in range(T - 1, -1, -1):
         if t < T - 1:
             for k in range(K):
-                ratio[k] = log_g[k] - log_f[t + 1, k] if log_g[k] > -np.inf else -np.inf
-            for i in range(K):
-                count = 0
-                for link in range(start[i], start[i + 1]):
-                    j = to[link]
-                    way = log_a[t, i] + log_P[i, j] + ratio[j]
-                    counts[i, j] += math.exp(way) if way > LEAST else 0.0
-                    ways[count] = way
-                    count += 1
-                log_g[i] = _log_sum(ways, count)
-        total = _log_sum(log_g, K)
+                before[k] = 0.0
+            for j in range(K):
+                if g[j] > 0.0:
+                    for link in range(start[j], start[j + 1]):
+                        i = from_[link]
+                        way = log_a[t, i] + log_P[i, j] - log_f[t + 1, j]
+                        if way > LEAST:
+                            share = math.exp(way) * g[j]
+                            counts[i, j] += share
+                            before[i] += share
+        total = 0.0
         for k in range(K):
-            log_g[k] -= total
-            smoothed[t, k] = math.exp(log_g[k]) if log_g[k] > LEAST else 0.0
+            total += before[k]
+        for k in range(K):
+            g[k] = before[k] / total
+            smoothed[t, k] = g[k]
 
 
 @jit
