@@ -134,10 +134,10 @@ def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoo
             codes = np.full(len(offsets) - 1, kernel.SCALED)
             return Smoothed(codes, steps, probs, found, probs[offsets[:-1]].sum(axis=0))
     table = _dense(table)
-    done = _forward(chain, table, offsets, keep=True)
+    done = _forward(chain, table, offsets, keep=True, logs=True)
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
-    fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
+    fixed = (chain.transition, chain.log_transition, offsets)
     smoothed = done.predicted  # the kernel reads each prediction just before it writes the smoothed row there
 
     def work(chunk: int, first: int, last: int) -> None:
@@ -216,14 +216,14 @@ def _room(table: np.ndarray | Table, keep: bool) -> tuple[np.ndarray, np.ndarray
     return np.empty(len(table)), np.empty(kept), np.empty(kept)
 
 
-def _forward(chain: Chain, table: np.ndarray, offsets: np.ndarray, keep: bool) -> Filtered:
+def _forward(chain: Chain, table: np.ndarray, offsets: np.ndarray, keep: bool, logs: bool = False) -> Filtered:
     """One sequence after the other, in log space where that is needed."""
     (steps, probs, predicted), codes = _room(table, keep), np.empty(len(offsets) - 1, dtype=np.int64)
     sparse = _is_sparse(chain)
     fixed = (chain.initial, chain.transition, chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:
-        kernel.forward(*fixed, first, last, sparse, keep, steps, probs, predicted, codes)
+        kernel.forward(*fixed, first, last, sparse, keep, logs, steps, probs, predicted, codes)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     _refuse_invalid(codes)

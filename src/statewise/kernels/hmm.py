@@ -283,10 +283,11 @@ def _forward_log(log_pi, log_P, L, steps, log_a, log_f):
 
 
 @jit
-def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, filtered, predicted, codes):
+def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, logs, steps, filtered, predicted, codes):
     """Log-likelihood of each row given the rows before it, into `steps` (rows,).
 
-    With `keep`, also the filtered and predicted probabilities (rows, K). `codes` (N,) says how each sequence went.
+    With `keep`, also the filtered and predicted probabilities (rows, K); with `logs`, as `backward` wants them, their logarithms for a
+    sequence that was done in log space. `codes` (N,) says how each sequence went.
     """
     K = pi.shape[0]
     wide = _padded(P)
@@ -295,13 +296,16 @@ def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, 
         codes[n] = SCALED
         if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted):
             continue
-        log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
+        if keep:
+            log_a, log_f = filtered[start:stop], predicted[start:stop]
+        else:
+            log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
         codes[n] = _forward_log(log_pi, log_P, L[start:stop], steps[start:stop], log_a, log_f)
-        if keep and codes[n] != INVALID:
+        if keep and not logs and codes[n] != INVALID:
             for t in range(stop - start):
                 for k in range(K):
-                    filtered[start + t, k] = math.exp(log_a[t, k])
-                    predicted[start + t, k] = math.exp(log_f[t, k])
+                    log_a[t, k] = math.exp(log_a[t, k])
+                    log_f[t, k] = math.exp(log_f[t, k])
 
 
 # --- backward ---------------------------------------------------------------------------------------------------------
@@ -436,19 +440,22 @@ def _backward_log(log_P, log_a, log_f, smoothed, counts):
                             share = math.exp(way) * g[j]
                             counts[i, j] += share
                             before[i] += share
+            for k in range(K):
+                smoothed[t + 1, k] = g[k]  # log_f[t + 1] may be there, and has been read
         total = 0.0
         for k in range(K):
             total += before[k]
         for k in range(K):
             g[k] = before[k] / total
-            smoothed[t, k] = g[k]
+    for k in range(K):
+        smoothed[0, k] = g[k]
 
 
 @jit
-def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predicted, smoothed, counts):
+def backward(P, log_P, offsets, first, last, codes, filtered, predicted, smoothed, counts):
     """Smoothed probabilities (rows, K), and the expected transitions added to `counts` (K, K).
 
-    `codes`, `filtered` and `predicted` as `forward` filled them; `smoothed` may be the same array as `predicted`.
+    `codes`, `filtered` and `predicted` as `forward` filled them with `logs`; `smoothed` may be the same array as `predicted`.
     """
     K = P.shape[0]
     P_T, pairs = _padded(P.T), np.zeros((K, K))
@@ -460,9 +467,7 @@ def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predict
             _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs)
             smoothed[start] = g[:K]
         elif codes[n] != INVALID:
-            steps, log_a, log_f = np.empty(stop - start), np.empty((stop - start, K)), np.empty((stop - start, K))
-            _forward_log(log_pi, log_P, L[start:stop], steps, log_a, log_f)
-            _backward_log(log_P, log_a, log_f, smoothed[start:stop], counts)
+            _backward_log(log_P, filtered[start:stop], predicted[start:stop], smoothed[start:stop], counts)
     for i in range(K):
         for j in range(K):
             counts[i, j] += pairs[i, j] * P[i, j]
