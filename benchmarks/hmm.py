@@ -160,7 +160,8 @@ def _with_zeros(structure: str, states: int) -> list[Workload]:
     what = f"{states} states, {structure}, {_DIM} columns, diag, 100 000 steps" + (
         "" if count == 1 else f" in {count} sequences"
     )
-    common: dict[str, Any] = {"steps": 100_000, "quick_steps": 600, "packages": ("hmmlearn",)}
+    quick = 600 if structure == "banded" else 60_000  # hmmlearn gives NaN for a state that is never reached
+    common: dict[str, Any] = {"steps": 100_000, "quick_steps": quick, "packages": ("hmmlearn",)}
     return [
         Workload(
             name=f"hmm-score-{structure}-{states}",
