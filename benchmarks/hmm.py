@@ -12,6 +12,7 @@ from benchmarks.workloads import Pair, Workload
 
 _DIM, _SYMBOLS = 4, 20
 LAWS = ("diag", "full", "categorical")
+STRUCTURES = ("banded", "left-to-right")  # of chains with zeros; their laws are diagonal
 
 
 def random_parameters(states: int, law: str = "diag", seed: int = 0) -> dict[str, Any]:
@@ -29,12 +30,22 @@ def random_parameters(states: int, law: str = "diag", seed: int = 0) -> dict[str
     return chain | {"means": means, "covariances": dense}
 
 
+def zeros_parameters(states: int, structure: str) -> dict[str, Any]:
+    """A chain with zeros: 'banded', left for neighbours alone, or 'left-to-right', left for the next state alone."""
+    given = random_parameters(states)
+    forward = np.diag(np.full(states - 1, 0.1), 1)
+    around = forward + forward.T if structure == "banded" else forward
+    transition = around + np.diag(1.0 - around.sum(axis=1))
+    initial = given["initial_probs"] if structure == "banded" else np.eye(states)[0]
+    return given | {"transition_probs": transition, "initial_probs": initial}
+
+
 def our_model(law: str, given: dict[str, Any]) -> sw.HMM:
     """The model with these parameters."""
     states = len(given["initial_probs"])
     if law == "categorical":
         return sw.HMM(states=states, emission="categorical", **given)
-    return sw.HMM(states=states, covariance=law, **given)
+    return sw.HMM(states=states, covariance="diag" if law in STRUCTURES else law, **given)
 
 
 def hmmlearn_model(law: str, given: dict[str, Any], implementation: str = "scaling", **options: Any) -> Any:
@@ -50,7 +61,8 @@ def hmmlearn_model(law: str, given: dict[str, Any], implementation: str = "scali
         peer = CategoricalHMM(n_features=_SYMBOLS, **common)
         peer.emissionprob_ = given["probs"]
     else:
-        peer = GaussianHMM(covariance_type=law, covars_prior=0.0, covars_weight=1.0, min_covar=0.0, **common)
+        shape = "diag" if law in STRUCTURES else law
+        peer = GaussianHMM(covariance_type=shape, covars_prior=0.0, covars_weight=1.0, min_covar=0.0, **common)
         if law == "full":
             peer.covars_weight = -_DIM  # its prior's exponent, so that none is left: weight − dim − 1 + … cancels
         peer.n_features = _DIM
@@ -60,14 +72,15 @@ def hmmlearn_model(law: str, given: dict[str, Any], implementation: str = "scali
 
 
 def _data(law: str, states: int, steps: int, count: int) -> tuple[dict[str, Any], sw.Sequences, Any, list[int]]:
-    given = random_parameters(states, law)
+    structure = law if law in STRUCTURES else None
+    given = random_parameters(states, law) if structure is None else zeros_parameters(states, structure)
     seqs = our_model(law, given).sample(length=max(steps // count, 2), count=count, seed=1)
     y = np.ascontiguousarray(seqs.values)
     return given, seqs, y.astype(np.int64) if law == "categorical" else y, seqs.lengths.tolist()
 
 
-def _score(law: str, states: int, steps: int) -> Pair:
-    given, seqs, y, lengths = _data(law, states, steps, 1)
+def _score(law: str, states: int, steps: int, count: int = 1) -> Pair:
+    given, seqs, y, lengths = _data(law, states, steps, count)
     model, peer = our_model(law, given), hmmlearn_model(law, given)
     return Pair(
         ours=lambda: float(model.log_prob(seqs).sum()),
@@ -179,4 +192,39 @@ _INPUTS = Workload(
     quick_steps=300,
     packages=("statsmodels",),
 )
+
+
+def _with_zeros(structure: str, states: int) -> list[Workload]:
+    """A left-to-right chain ends in its last state: a hundred sequences of it, each long enough to get there."""
+    count = 1 if structure == "banded" else 100
+    what = f"{states} states, {structure}, {_DIM} columns, diag, 100 000 steps" + (
+        "" if count == 1 else f" in {count} sequences"
+    )
+    quick = 600 if structure == "banded" else 60_000  # hmmlearn gives NaN for a state that is never reached
+    common: dict[str, Any] = {"steps": 100_000, "quick_steps": quick, "packages": ("hmmlearn",)}
+    return [
+        Workload(
+            name=f"hmm-score-{structure}-{states}",
+            what=f"HMM log-likelihood, {what}",
+            peer="hmmlearn score (scaling)",
+            unit="relative",
+            tolerance=1e-9,
+            build=lambda steps: _score(structure, states, steps, count),
+            **common,
+        ),
+        Workload(
+            name=f"hmm-em-{structure}-{states}",
+            what=f"one EM iteration, {what}",
+            peer="hmmlearn fit, n_iter=1 (scaling, no priors)",
+            unit="in parameters and transitions",
+            tolerance=1e-8,
+            build=lambda steps: _em(structure, states, steps, count, "scaling"),
+            **common,
+        ),
+    ]
+
+
 WORKLOADS = [_INPUTS, *(workload for law in LAWS for states in (3, 8, 32) for workload in _workloads(law, states))]
+WORKLOADS += [
+    workload for structure in STRUCTURES for states in (3, 8, 32) for workload in _with_zeros(structure, states)
+]

@@ -325,5 +325,5 @@ def test_distinct_values_are_counted_or_sorted_alike(column):
     expected = [weights[seen & (column == value)].sum(axis=0) for value in found.values]
     np.testing.assert_array_equal(found.totals(weights), np.reshape(expected, (-1, 2)))
     table = np.arange(2.0 * len(found.values)).reshape(-1, 2)
-    assert np.array_equal(found.spread(table)[seen], table[found.which[seen]])
-    assert not found.spread(table)[~seen].any()
+    assert np.array_equal(found.table(table).spread()[seen], table[found.which[seen]])
+    assert not found.table(table).spread()[~seen].any()

@@ -233,8 +233,9 @@ def test_sequences_together_and_alone_are_the_same():
     counts, offsets = np.zeros((3, 3)), np.concatenate([[0], np.cumsum(lengths)])
     for n, (a, b) in enumerate(pairwise(offsets)):
         alone = discrete.smooth(chain, table[a:b], lengths[n : n + 1])
-        assert np.array_equal(alone.probs, together.probs[a:b])
-        assert np.array_equal(alone.steps, together.steps[a:b])
+        # the same recursion, rounded in another order: a few units in the last place a row, most of which is forgotten
+        np.testing.assert_allclose(alone.probs, together.probs[a:b], rtol=1e-13)
+        np.testing.assert_allclose(alone.steps, together.steps[a:b], rtol=1e-13, atol=1e-14)
         assert np.array_equal(discrete.viterbi(chain, table[a:b], lengths[n : n + 1]).states, path.states[a:b])
         counts += alone.counts
     np.testing.assert_allclose(together.counts, counts, rtol=1e-12)

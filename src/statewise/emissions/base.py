@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from statewise.emissions.rows import Rows
+from statewise.emissions.table import Table
 from statewise.results.marginals import Marginals
 
 
@@ -93,6 +94,10 @@ class Emission(abc.ABC):
     @abc.abstractmethod
     def log_likelihood(self, rows: Rows) -> np.ndarray:
         """(rows, K) log density or log probability of the observed entries of each row in each state."""
+
+    def table(self, rows: Rows) -> np.ndarray | Table:
+        """`log_likelihood`, with each distinct row once where many are alike."""
+        return self.log_likelihood(rows)
 
     @abc.abstractmethod
     def sample(

@@ -12,7 +12,8 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise.emissions.base import Emission, drawn
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
-from statewise.emissions.rows import Rows
+from statewise.emissions.rows import Distinct, Rows
+from statewise.emissions.table import Table
 from statewise.results.law_mixtures import LawMixture
 
 
@@ -45,7 +46,7 @@ class CategoricalEmission(Emission):
         return cls(np.tile(counts / counts.sum(), (states, 1)))
 
     def prepared(self, rows: Rows) -> Self:
-        _codes(rows, self._probs.shape[1])
+        self._known(rows)
         return self
 
     def replaced(self, parameters: Mapping[str, Any]) -> Self:
@@ -79,15 +80,23 @@ class CategoricalEmission(Emission):
         return _CategoricalLaw(self._probs).var()[:, None]
 
     def log_likelihood(self, rows: Rows) -> np.ndarray:
+        return self.table(rows).spread()
+
+    def table(self, rows: Rows) -> Table:
         known = self._known(rows)
         with np.errstate(divide="ignore"):
-            return known.spread(np.log(self._probs[:, known.values.astype(np.int64)].T))
+            return known.table(np.log(self._probs[:, known.values.astype(np.int64)].T))
 
-    def _known(self, rows: Rows) -> Any:
+    def _known(self, rows: Rows) -> Distinct:
         """The distinct codes, all of which the laws know."""
         known = rows.distinct[0]
         codes = known.values
-        if len(codes) and (codes[0] < 0 or codes[-1] >= self._probs.shape[1] or (codes != np.floor(codes)).any()):
+        if (
+            rows.dim != 1
+            or (codes < 0).any()
+            or (codes >= self._probs.shape[1]).any()
+            or (codes != np.floor(codes)).any()
+        ):
             _codes(rows, self._probs.shape[1])
         return known
 

@@ -13,6 +13,7 @@ from statewise._core.errors import InputError
 from statewise.emissions.base import Emission, moved
 from statewise.emissions.gaussian_diagonal import NO_WEIGHT
 from statewise.emissions.rows import Rows
+from statewise.emissions.table import Table
 from statewise.results.law_mixtures import LawMixture
 
 Column = dict[str, np.ndarray]  # the parameters of one column, (K,) each
@@ -196,8 +197,7 @@ class ColumnwiseEmission(Emission):
         table: np.ndarray | None = None
         for d in range(self.dim):
             if self.is_discrete:
-                known = rows.distinct[d]
-                part = known.spread(self._log_density(known.values[:, None], self._column(d)))
+                part = self._table(rows, d).spread()
             else:
                 seen = rows.seen[:, d]
                 part = np.zeros((len(rows), self.states))
@@ -205,6 +205,17 @@ class ColumnwiseEmission(Emission):
             table = part if table is None else table + part
         assert table is not None
         return table
+
+    def table(self, rows: Rows) -> np.ndarray | Table:
+        if not (self.is_discrete and self.dim == 1):
+            return self.log_likelihood(rows)
+        self._require_possible(rows)
+        return self._table(rows, 0)
+
+    def _table(self, rows: Rows, d: int) -> Table:
+        """Of one column, for a family of whole numbers."""
+        known = rows.distinct[d]
+        return known.table(self._log_density(known.values[:, None], self._column(d)))
 
     def _require_possible(self, rows: Rows) -> None:
         """Refuse values outside the family, which would otherwise travel as NaN or as minus infinity without a word."""

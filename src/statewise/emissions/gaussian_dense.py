@@ -61,7 +61,7 @@ def _complete_rows(values: np.ndarray, means: np.ndarray, covariances: np.ndarra
     m, table = np.ascontiguousarray(means.T), np.empty((len(values), K))
 
     def work(chunk: int, first: int, last: int) -> None:
-        gaussian.whitened_table(values, m, whitener, constant, np.empty(K), first, last, table)
+        gaussian.whitened_table(values, m, whitener, constant, first, last, table)
 
     _chunks.share(work, _chunks.by_row(len(values)), float(values.size * K * (p + 1)))
     return table

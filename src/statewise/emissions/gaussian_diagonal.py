@@ -13,7 +13,6 @@ import numpy as np
 from statewise.emissions.rows import Rows
 from statewise.kernels import _chunks, gaussian
 
-_CANCELS = 1e-4
 NO_WEIGHT = 1e-200  # a state with less weight than this keeps its law
 
 
@@ -30,10 +29,10 @@ def log_likelihood(values: np.ndarray, means: np.ndarray, variances: np.ndarray)
     """(rows, K) Σ over observed entries of −½ log 2πσ² − (y − μ)² / 2σ²."""
     table = np.empty((len(values), len(means)))
     m, var = np.ascontiguousarray(means.T), np.ascontiguousarray(variances.T)
-    precision, constant = 1.0 / var, -0.5 * np.log(2 * np.pi * var)
+    half, constant = 0.5 / var, -0.5 * np.log(2 * np.pi * var)
 
     def work(chunk: int, first: int, last: int) -> None:
-        gaussian.diagonal_table(values, m, precision, constant, first, last, table)
+        gaussian.diagonal_table(values, m, half, constant, first, last, table)
 
     _chunks.share(work, _chunks.by_row(len(values)), 2.0 * values.size * len(means))
     return table
@@ -63,7 +62,7 @@ def m_step(
     spherical: bool,
 ) -> Estimate:
     """Weighted means and variances, the latter not below `floor` (p,), or its average for `spherical`."""
-    mass, mean, found = _by_product(rows, weights) or _about(rows.values, weights, means)
+    mass, mean, found = _about(rows.values, weights, means)
     known = mass > NO_WEIGHT
     mean, found = np.where(known, mean, means), np.where(known, found, variances)
     if spherical:
@@ -82,20 +81,3 @@ def _about(values: np.ndarray, weights: np.ndarray, means: np.ndarray) -> tuple[
     mass = np.where(s0 > NO_WEIGHT, s0, 1.0)
     shift = s1 / mass
     return s0, means + shift, s2 / mass - shift**2
-
-
-def _by_product(rows: Rows, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """`_about` for complete rows as one product of matrices, about the columns' means; None where that would cost digits.
-
-    The variance is a difference of two means; where it is a ten-thousandth of them, four digits cancel.
-    """
-    if not rows.is_complete:
-        return None
-    sums = weights.T @ rows.powers
-    s0 = sums[:, :1]
-    mass = np.where(s0 > NO_WEIGHT, s0, 1.0)
-    shift, square = np.split(sums[:, 1:] / mass, 2, axis=1)
-    variance = square - shift**2
-    if ((variance < _CANCELS * square) & (s0 > NO_WEIGHT)).any():
-        return None
-    return np.broadcast_to(s0, shift.shape), rows.moments.mean + shift, variance

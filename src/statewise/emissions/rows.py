@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
-from statewise.kernels import gaussian
+from statewise.emissions.table import Table
+from statewise.kernels import _chunks, distinct, gaussian
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +52,6 @@ class Rows:
         """Of the observed entries of each column."""
         return Moments.of(self.values)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every entry is observed."""
-        return bool((self.moments.count == len(self)).all())
-
-    @cached_property
-    def powers(self) -> np.ndarray:
-        """(rows, 1 + 2p) of complete rows: 1, y − c and (y − c)² side by side, c the columns' means; weighted moments are products with it."""
-        table = np.empty((len(self), 1 + 2 * self.dim))
-        gaussian.powers(self.values, self.moments.mean, table)
-        return table
-
     @cached_property
     def singles(self) -> tuple[Rows, ...]:
         """Each column alone."""
@@ -100,12 +88,19 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Moments:
-        p = values.shape[1]
-        count, total, low, high = np.zeros(p), np.zeros(p), np.full(p, np.inf), np.full(p, -np.inf)
-        gaussian.column_extent(values, count, total, low, high)
-        share, square = np.where(count > 0, count, np.nan), np.zeros(p)
-        gaussian.column_square(values, total / share, square)
-        return cls(count, total / share, square / share, low, high)
+        bounds, p = _chunks.by_row(len(values)), values.shape[1]
+        count, mean, square = np.zeros((3, len(bounds) - 1, p))
+        low, high = np.full(mean.shape, np.inf), np.full(mean.shape, -np.inf)
+
+        def work(c: int, first: int, last: int) -> None:
+            gaussian.column_moments(values, first, last, count[c], mean[c], square[c], low[c], high[c])
+
+        _chunks.share(work, bounds, 6.0 * values.size)
+        total = count.sum(axis=0)
+        share = np.where(total > 0, total, np.nan)
+        centre = (count * mean).sum(axis=0) / share
+        spread = square.sum(axis=0) + (count * (mean - centre) ** 2).sum(axis=0)
+        return cls(total, centre, spread / share, low.min(axis=0), high.max(axis=0))
 
 
 _CODES = 10_000  # whole numbers up to which distinct values are counted rather than sorted
@@ -125,11 +120,9 @@ class Distinct:
 
     @classmethod
     def of(cls, column: np.ndarray) -> Distinct:
-        low, high = np.fmin.reduce(column, initial=np.inf), np.fmax.reduce(column, initial=-np.inf)
-        if 0 <= low <= high <= _CODES:
-            found = cls._counted(column)
-            if found is not None:
-                return found
+        found = cls._counted(np.ascontiguousarray(column))
+        if found is not None:
+            return found
         values, which = np.unique(column, return_inverse=True)
         if len(values) and np.isnan(values[-1]):
             values = values[:-1]
@@ -137,27 +130,29 @@ class Distinct:
 
     @classmethod
     def _counted(cls, column: np.ndarray) -> Distinct | None:
-        """Small whole numbers in a few passes without a sort; None if they are not whole."""
-        codes = np.where(np.isnan(column), -1.0, column).astype(np.int64)
-        if not ((codes == column) | (codes < 0)).all():
+        """Small whole numbers in two passes without a sort; None if they are anything else."""
+        counts = np.zeros(_CODES + 2, dtype=np.int64)
+        if not distinct.count_codes(column, counts):
             return None
-        counts = np.bincount(codes + 1)
         values = np.flatnonzero(counts[1:])
         number = np.full(len(counts), len(values))
         number[values + 1] = np.arange(len(values))
-        return cls(values.astype(np.float64), number[codes + 1])
-
-    @cached_property
-    def _rows_by_value(self) -> sparse.csr_array:
-        """(rows, m) a one where a row has a value."""
-        seen = self.which < len(self.values)
-        ends = np.concatenate([[0], np.cumsum(seen)])
-        return sparse.csr_array((np.ones(ends[-1]), self.which[seen], ends), shape=(len(seen), len(self.values)))
+        which = np.empty(len(column), dtype=np.int64)
+        distinct.renumber(column, number, which)
+        return cls(values.astype(np.float64), which)
 
     def totals(self, weights: np.ndarray) -> np.ndarray:
         """(m, K) the weights (rows, K) added up by value."""
-        return np.asarray(self._rows_by_value.T @ weights)
+        bounds = _chunks.by_row(len(weights))
+        sums = np.zeros((len(bounds) - 1, len(self.values) + 1, weights.shape[1]))
+        weights = np.ascontiguousarray(weights)
 
-    def spread(self, table: np.ndarray) -> np.ndarray:
-        """(rows, K) the table's row (m, K) for each row's value; zeros where it is missing."""
-        return np.take(np.concatenate([table, np.zeros((1, table.shape[1]))]), self.which, axis=0)
+        def work(chunk: int, first: int, last: int) -> None:
+            distinct.totals(self.which, weights, first, last, sums[chunk])
+
+        _chunks.share(work, bounds, 2.0 * weights.size)
+        return np.asarray(sums.sum(axis=0)[:-1])
+
+    def table(self, distinct: np.ndarray) -> Table:
+        """The table whose row for each value is that of `distinct` (m, K); zeros where it is missing."""
+        return Table(np.concatenate([distinct, np.zeros((1, distinct.shape[1]))]), self.which)

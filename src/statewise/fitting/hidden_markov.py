@@ -11,6 +11,7 @@ import numpy as np
 
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
+from statewise.emissions.table import Table
 from statewise.fitting.em import EMResult, em
 from statewise.fitting.hidden_markov_inputs import regressed
 from statewise.inference import discrete_any
@@ -106,11 +107,11 @@ def baum_welch(
     return replace(run, log_prob=run.log_prob - prior(run.parameters))
 
 
-def table_of(emission: Emission, rows: Rows, known: np.ndarray | None) -> np.ndarray:
+def table_of(emission: Emission, rows: Rows, known: np.ndarray | None) -> np.ndarray | Table:
     """(rows, K) log-likelihoods, −inf in the other states where the state is known."""
-    table = emission.log_likelihood(rows)
     if known is None:
-        return table
+        return emission.table(rows)
+    table = emission.log_likelihood(rows)
     other = (known[:, None] >= 0) & (known[:, None] != np.arange(emission.states))
     return np.where(other, -np.inf, table)
 

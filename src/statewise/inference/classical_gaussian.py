@@ -9,7 +9,7 @@ import numpy as np
 
 from statewise.cells import CELLS, layer_count, layer_parameters
 from statewise.inference import filtering
-from statewise.inference.recurrent import _squash as squash
+from statewise.inference.recurrent import squash
 from statewise.inference.system import System, weighted
 from statewise.nn.classical_start import SWING
 from statewise.sequences.sequences import Sequences

@@ -15,7 +15,7 @@ from statewise.inference import discrete
 from statewise.inference.classical_gaussian import Scaling
 from statewise.inference.discrete import Chain
 from statewise.inference.emission_heads import log_shares, log_sum_exp
-from statewise.inference.recurrent import _squash as squash
+from statewise.inference.recurrent import squash
 from statewise.inference.softmax_rnn import SoftmaxRNNModule
 from statewise.nn import classical_start
 from statewise.nn.classical_start import Path

@@ -21,10 +21,12 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
-from statewise.inference import discrete_parts
-from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
+from statewise.emissions.table import Table
+from statewise.inference.discrete_lanes import Lanes
+from statewise.kernels import _chunks, hmm_forgetting, hmm_lanes_paths, hmm_paths
 from statewise.kernels import hmm as kernel
 
+_NO_INDEX = np.empty(0, dtype=np.int64)
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
 
 
@@ -112,28 +114,31 @@ class Path(_Discrete):
     log_prob: np.ndarray
 
 
-def log_prob_steps(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def log_prob_steps(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
     """(rows,) log-likelihood of each row given the rows before it; O(K) memory beyond the result."""
-    return _forward(chain, table, lengths, keep=False).steps
+    return _filtered(chain, table, lengths, keep=False).steps
 
 
-def filter(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
+def filter(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """a[t] ∝ f[t] ∘ b[t], f[t+1] = Pᵀ a[t], f[1] = π, with b = exp(table)."""
-    return _forward(chain, table, lengths, keep=True)
+    return _filtered(chain, table, lengths, keep=True)
 
 
-def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
+def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
-    table, offsets = checked(chain, table, lengths)
-    done = _forward(chain, table, lengths, keep=True)
-    if _in_parts(chain, offsets) and done.codes[0] == kernel.SCALED:
-        found = discrete_parts.backward(chain, done.probs, done.predicted, done.predicted, _cost(table))
+    table, offsets = judged(chain, table, lengths)
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    if lanes.are_worth_it:
+        steps, probs = np.empty(len(table)), np.empty(table.shape)
+        found = lanes.smooth(steps, probs)
         if found is not None:
-            return Smoothed(done.codes, done.steps, done.predicted, found, done.predicted[0].copy())
-        done = _forward(chain, table, lengths, keep=True)  # its predictions were written over
+            codes = np.full(len(offsets) - 1, kernel.SCALED)
+            return Smoothed(codes, steps, probs, found, probs[offsets[:-1]].sum(axis=0))
+    table = _dense(table)
+    done = _forward(chain, table, offsets, keep=True, logs=True)
     bounds = _chunks.by_sequence(offsets)
     counts = np.zeros((len(bounds) - 1, chain.states, chain.states))
-    fixed = (chain.transition, chain.log_initial, chain.log_transition, table, offsets)
+    fixed = (chain.transition, chain.log_transition, offsets)
     smoothed = done.predicted  # the kernel reads each prediction just before it writes the smoothed row there
 
     def work(chunk: int, first: int, last: int) -> None:
@@ -143,11 +148,16 @@ def smooth(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
     return Smoothed(done.codes, done.steps, smoothed, counts.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0))
 
 
-def viterbi(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> Path:
+def viterbi(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
-    table, offsets = checked(chain, table, lengths)
-    states = np.empty(len(table), dtype=np.int64)
-    log_prob, codes = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, dtype=np.int64)
+    table, offsets = judged(chain, table, lengths)
+    states, log_prob = np.empty(len(table), dtype=np.int64), np.empty(len(offsets) - 1)
+    lanes = Lanes(chain, table, offsets, False, _cost(table))
+    if lanes.are_worth_it and lanes.viterbi(states):
+        known, which = (table.distinct, table.which) if isinstance(table, Table) else (table, _NO_INDEX)
+        hmm_lanes_paths.path_log_prob(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
+        return Path(np.full(len(log_prob), kernel.LOG_SPACE), states, log_prob)
+    table, codes = _dense(table), np.empty(len(log_prob), dtype=np.int64)
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:
@@ -183,28 +193,39 @@ def mixing_rate(chain: Chain) -> float:
     return rate_of(float(moduli[-2]))
 
 
-def forgetting_rate(chain: Chain, table: np.ndarray, lengths: np.ndarray) -> float:
+def forgetting_rate(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> float:
     """exp(λ₂ − λ₁), λ the top Lyapunov exponents of b[t] ∘ Pᵀ along the data: how fast the filter forgets its start.
 
     The geometric mean over the steps of the slope of the belief's recursion in log space. NaN if no sequence has two rows.
     """
-    done = _forward(chain, table, lengths, keep=True)
+    done = _filtered(chain, table, lengths, keep=True)
     growth, count = hmm_forgetting.forgetting(chain.transition[None], done.probs, done.predicted, _offsets(lengths))
     return rate_of(float(np.exp(growth / count))) if count else float("nan")
 
 
-def _forward(chain: Chain, table: np.ndarray, lengths: np.ndarray, keep: bool) -> Filtered:
-    table, offsets = checked(chain, table, lengths)
-    steps, codes = np.empty(len(table)), np.empty(len(offsets) - 1, dtype=np.int64)
-    kept = table.shape if keep else (0, chain.states)
-    probs, predicted = np.empty(kept), np.empty(kept)
-    if _in_parts(chain, offsets) and discrete_parts.forward(chain, table, keep, steps, probs, predicted, _cost(table)):
-        return Filtered(np.full(1, kernel.SCALED), steps, probs, predicted)
+def _filtered(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray, keep: bool) -> Filtered:
+    table, offsets = judged(chain, table, lengths)
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    if lanes.are_worth_it:
+        found = _room(table, keep)
+        if lanes.forward(keep, *found):
+            return Filtered(np.full(len(offsets) - 1, kernel.SCALED), *found)
+    return _forward(chain, _dense(table), offsets, keep)
+
+
+def _room(table: np.ndarray | Table, keep: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    kept = table.shape if keep else (0, table.shape[1])
+    return np.empty(len(table)), np.empty(kept), np.empty(kept)
+
+
+def _forward(chain: Chain, table: np.ndarray, offsets: np.ndarray, keep: bool, logs: bool = False) -> Filtered:
+    """One sequence after the other, in log space where that is needed."""
+    (steps, probs, predicted), codes = _room(table, keep), np.empty(len(offsets) - 1, dtype=np.int64)
     sparse = _is_sparse(chain)
     fixed = (chain.initial, chain.transition, chain.log_initial, chain.log_transition, table, offsets)
 
     def work(chunk: int, first: int, last: int) -> None:
-        kernel.forward(*fixed, first, last, sparse, keep, steps, probs, predicted, codes)
+        kernel.forward(*fixed, first, last, sparse, keep, logs, steps, probs, predicted, codes)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(table))
     refuse_invalid(codes)
@@ -215,11 +236,6 @@ def _is_sparse(chain: Chain) -> bool:
     return bool(chain.transition.min() < _DENSE)
 
 
-def _in_parts(chain: Chain, offsets: np.ndarray) -> bool:
-    """Whether there is one sequence, long enough to be shared out, of a chain that forgets."""
-    return len(offsets) == 2 and len(discrete_parts.cuts(int(offsets[-1]))) > 2 and not _is_sparse(chain)
-
-
 class HasStates(Protocol):
     """Any chain on K states."""
 
@@ -227,16 +243,28 @@ class HasStates(Protocol):
     def states(self) -> int: ...
 
 
-def checked(chain: HasStates, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    table = np.ascontiguousarray(table, dtype=np.float64)
+def judged(chain: HasStates, table: np.ndarray | Table, lengths: np.ndarray) -> tuple[np.ndarray | Table, np.ndarray]:
+    """The table, and where each sequence begins and ends in it (N + 1,)."""
     offsets = _offsets(lengths)
-    if table.ndim != 2 or table.shape[1] != chain.states:
+    if not isinstance(table, Table):
+        table = np.ascontiguousarray(table, dtype=np.float64)
+    if len(table.shape) != 2 or table.shape[1] != chain.states:
         raise InputError(f"`table` has shape {table.shape}; pass one column for each of the {chain.states} states")
     if offsets[-1] != len(table):
         raise InputError(
             f"`lengths` sums to {offsets[-1]} but `table` has {len(table)} rows; pass lengths that sum to that"
         )
     return table, offsets
+
+
+def checked(chain: HasStates, table: np.ndarray | Table, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`judged`, with every row of the table."""
+    table, offsets = judged(chain, table, lengths)
+    return _dense(table), offsets
+
+
+def _dense(table: np.ndarray | Table) -> np.ndarray:
+    return table.spread() if isinstance(table, Table) else table
 
 
 def refuse_invalid(codes: np.ndarray) -> None:
@@ -251,7 +279,7 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _cost(table: np.ndarray) -> float:
+def _cost(table: np.ndarray | Table) -> float:
     return table.size * (table.shape[1] + 20.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from statewise.emissions.table import Table
 from statewise.inference import discrete, discrete_varying
 from statewise.inference.discrete import Chain, Filtered, Path, Smoothed
 from statewise.inference.discrete_varying import VaryingChain
@@ -11,35 +12,35 @@ from statewise.inference.discrete_varying import VaryingChain
 AnyChain = Chain | VaryingChain
 
 
-def log_prob_steps(chain: AnyChain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def log_prob_steps(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
     """(rows,) log-likelihood of each row given the rows before it."""
     if isinstance(chain, VaryingChain):
         return discrete_varying.log_prob_steps(chain, table, lengths)
     return discrete.log_prob_steps(chain, table, lengths)
 
 
-def filter(chain: AnyChain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
+def filter(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """State probabilities given the past, and given the past and present."""
     if isinstance(chain, VaryingChain):
         return discrete_varying.filter(chain, table, lengths)
     return discrete.filter(chain, table, lengths)
 
 
-def smooth(chain: AnyChain, table: np.ndarray, lengths: np.ndarray) -> Smoothed:
+def smooth(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoothed:
     """State probabilities given the whole sequence, and expected counts."""
     if isinstance(chain, VaryingChain):
         return discrete_varying.smooth(chain, table, lengths)
     return discrete.smooth(chain, table, lengths)
 
 
-def viterbi(chain: AnyChain, table: np.ndarray, lengths: np.ndarray) -> Path:
+def viterbi(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """The most probable path; ties go to the lower state."""
     if isinstance(chain, VaryingChain):
         return discrete_varying.viterbi(chain, table, lengths)
     return discrete.viterbi(chain, table, lengths)
 
 
-def forgetting_rate(chain: AnyChain, table: np.ndarray, lengths: np.ndarray) -> float:
+def forgetting_rate(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> float:
     """How fast the filter forgets its start along the data, a factor per step."""
     if isinstance(chain, VaryingChain):
         return discrete_varying.forgetting_rate(chain, table, lengths)

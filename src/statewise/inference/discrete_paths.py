@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from statewise.emissions.table import Table
 from statewise.inference.discrete import checked
 from statewise.inference.discrete_any import AnyChain, filter
 from statewise.kernels import hmm_paths as kernel
 
 
-def best_paths(chain: AnyChain, table: np.ndarray, lengths: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def best_paths(
+    chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The `count` most probable paths (count, rows) of each sequence, best first, and their log probabilities (count, N).
 
     Where a sequence has fewer possible paths the rest is −1, with −inf. Source: Seshadri & Sundberg, IEEE Trans. Commun.
@@ -23,7 +26,7 @@ def best_paths(chain: AnyChain, table: np.ndarray, lengths: np.ndarray, count: i
 
 
 def posterior_paths(
-    chain: AnyChain, table: np.ndarray, lengths: np.ndarray, count: int, rng: np.random.Generator
+    chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
     """(count, rows) paths drawn from their law given the data. Source: Scott, JASA 97 (2002), §2."""
     table, offsets = checked(chain, table, lengths)

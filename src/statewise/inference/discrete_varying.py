@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from statewise._core.errors import InputError
+from statewise.emissions.table import Table
 from statewise.inference.discrete import Filtered, Path, Smoothed, checked, cumulative, log, rate_of, refuse_invalid
 from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm_varying as kernel
@@ -53,18 +54,18 @@ class SmoothedPairs(Smoothed):
     pairs: np.ndarray
 
 
-def log_prob_steps(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def log_prob_steps(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
     """(rows,) log-likelihood of each row given the rows before it."""
     return _forward(chain, table, lengths)[1]
 
 
-def filter(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> Filtered:
+def filter(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """a[t] ∝ f[t] ∘ b[t], f[t+1] = P[t]ᵀ a[t], f[1] = π, with b = exp(table)."""
     codes, steps, log_a, log_f, _ = _forward(chain, table, lengths)
     return Filtered(codes, steps, np.exp(log_a), np.exp(log_f))
 
 
-def smooth(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> SmoothedPairs:
+def smooth(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> SmoothedPairs:
     """g[t] = a[t] ∘ P[t] (g[t+1] / f[t+1]), and pairs a[t, i] P[t, i, j] g[t+1, j] / f[t+1, j]."""
     codes, steps, log_a, log_f, offsets = _forward(chain, table, lengths)
     smoothed, pairs = np.empty(log_a.shape), np.empty(chain.log_transition.shape)
@@ -76,7 +77,7 @@ def smooth(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> Smoot
     return SmoothedPairs(codes, steps, smoothed, pairs.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0), pairs)
 
 
-def viterbi(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> Path:
+def viterbi(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P[t] + Σ table; ties go to the lower state."""
     table, offsets = _fitting(chain, table, lengths)
     states, count = np.empty(len(table), dtype=np.int64), len(offsets) - 1
@@ -91,7 +92,7 @@ def viterbi(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> Path
     return Path(codes, states, log_prob)
 
 
-def forgetting_rate(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> float:
+def forgetting_rate(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> float:
     """As `discrete.forgetting_rate`: with a table of zeros, how fast the chain itself forgets along its transitions."""
     codes, _, log_a, log_f, offsets = _forward(chain, table, lengths)
     refuse_invalid(codes)
@@ -118,7 +119,7 @@ def sample_paths(chain: VaryingChain, length: int, count: int, rng: np.random.Ge
 
 
 def _forward(
-    chain: VaryingChain, table: np.ndarray, lengths: np.ndarray
+    chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Codes, steps, log filtered, log predicted, offsets."""
     table, offsets = _fitting(chain, table, lengths)
@@ -134,7 +135,7 @@ def _forward(
     return codes, steps, log_a, log_f, offsets
 
 
-def _fitting(chain: VaryingChain, table: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fitting(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     table, offsets = checked(chain, table, lengths)
     if len(chain.log_transition) != len(table):
         raise InputError(

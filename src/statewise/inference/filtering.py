@@ -15,6 +15,7 @@ from statewise.inference.system import System, alone, square_root, weighted, wit
 from statewise.kernels import kalman, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
+from statewise.kernels.diffuse import DIFFUSE_TOLERANCE
 from statewise.kernels.known import DEGENERATE
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.sequences import Sequences
@@ -239,7 +240,7 @@ def ahead(
 def _refuse_diffuse(sys: System, names: Sequence[str], W: np.ndarray, reach: np.ndarray) -> None:
     """Raise if an observation that is predicted with the diffuse factors W (N, n, d) has infinite variance."""
     part = np.linalg.norm(sys.C @ W, axis=-1)
-    unsettled = (part > kalman.DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
+    unsettled = (part > DIFFUSE_TOLERANCE * (np.linalg.norm(reach, axis=-1) @ np.abs(sys.C).T)).any(axis=-1)
     if unsettled.any():
         first = int(np.argmax(unsettled))
         raise InputError(_unsettled(names[first], sys.n))

@@ -38,5 +38,13 @@ def share(work: Callable[[int, int, int], None], bounds: np.ndarray, cost: float
         for chunk in chunks:
             work(*chunk)
         return
-    for job in [_threads.pool().submit(work, *chunk) for chunk in chunks]:
+    left = iter(chunks)  # whoever is free takes the next chunk
+
+    def take() -> None:
+        for chunk in left:
+            work(*chunk)
+
+    others = [_threads.pool().submit(take) for _ in range(threads - 1)]
+    take()
+    for job in others:
         job.result()

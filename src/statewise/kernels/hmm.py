@@ -32,6 +32,8 @@ SCALED, LOG_SPACE, IMPOSSIBLE, INVALID = 0, 1, 2, 3
 
 SMALL = 1e-250  # a prediction or a normaliser below this may have lost digits that count
 LOST = 1e-290  # a filtered probability below this counts as lost
+NOTHING = -45.0  # exp of less, 3e-20, is nothing beside 1
+LEAST = -745.2  # exp of less is 0
 WIDTH = 8  # states up to which a step has a register for each
 BLOCK = 256  # rows whose likelihoods, and whose pairs of states, are done together
 
@@ -181,7 +183,7 @@ def _usable(totals, low, high):
 
 
 @jit
-def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted, end):
+def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predicted):
     """Scaled forward pass over one sequence, P as `_padded` made it; False where it must be done in log space instead.
 
     `sparse` says that P has (almost) zeros: without them a lost state cannot matter, and no step looks for one. With them the
@@ -214,44 +216,65 @@ def _forward_scaled(pi, P, L, start, stop, sparse, keep, steps, filtered, predic
         log_in_place(totals[:rows], spare[:rows])
         for row in range(rows):
             steps[begin + row] = tops[row] + totals[row]
-    for k in range(K):
-        end[k] = a[k] * scale
     return True
 
 
 @jit
-def _log_sum(x):
-    """log Σ exp(x); −inf where there is no mass."""
+def _log_sum(x, count):
+    """log Σ exp over the first `count` entries of x; −inf where there is no mass. Terms that a double cannot show beside the largest are left out."""
     top = -np.inf
-    for k in range(x.shape[0]):
+    for k in range(count):
         top = max(top, x[k])
     if top == -np.inf:
         return top
     total = 0.0
-    for k in range(x.shape[0]):
-        total += math.exp(x[k] - top)
-    return top + math.log(total)
+    for k in range(count):
+        gap = x[k] - top
+        if gap == 0.0:
+            total += 1.0
+        elif gap > NOTHING:
+            total += math.exp(gap)
+    return top + math.log(total) if total > 1.0 else top
+
+
+@jit
+def _links(log_P):
+    """The possible transitions into each state: those into state j come from from_[start[j] : start[j + 1]]."""
+    K = log_P.shape[0]
+    start, from_ = np.zeros(K + 1, np.int64), np.empty(K * K, np.int64)
+    count = 0
+    for j in range(K):
+        for i in range(K):
+            if log_P[i, j] > -np.inf:
+                from_[count] = i
+                count += 1
+        start[j + 1] = count
+    return start, from_
 
 
 @jit
 def _forward_log(log_pi, log_P, L, steps, log_a, log_f):
     """Forward pass over one sequence L (T, K) in log space, into log_a and log_f (T, K); returns its code."""
     T, K = L.shape
-    ways = np.empty(K)
+    ways, (start, from_) = np.empty(K), _links(log_P)
     code = LOG_SPACE
     for t in range(T):
         for j in range(K):
-            for i in range(K):
-                ways[i] = log_a[t - 1, i] + log_P[i, j] if t > 0 else -np.inf
-            log_f[t, j] = _log_sum(ways) if t > 0 else log_pi[j]
+            count = 0
+            if t > 0:
+                for link in range(start[j], start[j + 1]):
+                    i = from_[link]
+                    ways[count] = log_a[t - 1, i] + log_P[i, j]
+                    count += 1
+            log_f[t, j] = _log_sum(ways, count) if t > 0 else log_pi[j]
             if not L[t, j] < np.inf:
                 return INVALID
             log_a[t, j] = log_f[t, j] + L[t, j]
-        total = _log_sum(log_a[t])
+        total = _log_sum(log_a[t], K)
         steps[t] = total
         if total == -np.inf:
             code = IMPOSSIBLE
-            total = _log_sum(log_f[t])
+            total = _log_sum(log_f[t], K)
             for j in range(K):
                 log_a[t, j] = log_f[t, j]
         for j in range(K):
@@ -260,34 +283,29 @@ def _forward_log(log_pi, log_P, L, steps, log_a, log_f):
 
 
 @jit
-def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, steps, filtered, predicted, codes):
+def forward(pi, P, log_pi, log_P, L, offsets, first, last, sparse, keep, logs, steps, filtered, predicted, codes):
     """Log-likelihood of each row given the rows before it, into `steps` (rows,).
 
-    With `keep`, also the filtered and predicted probabilities (rows, K). `codes` (N,) says how each sequence went.
+    With `keep`, also the filtered and predicted probabilities (rows, K); with `logs`, as `backward` wants them, their logarithms for a
+    sequence that was done in log space. `codes` (N,) says how each sequence went.
     """
     K = pi.shape[0]
-    wide, end = _padded(P), np.empty(K)
+    wide = _padded(P)
     for n in range(first, last):
         start, stop = offsets[n], offsets[n + 1]
         codes[n] = SCALED
-        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted, end):
+        if _forward_scaled(pi, wide, L, start, stop, sparse, keep, steps, filtered, predicted):
             continue
-        log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
+        if keep:
+            log_a, log_f = filtered[start:stop], predicted[start:stop]
+        else:
+            log_a, log_f = np.empty((stop - start, K)), np.empty((stop - start, K))
         codes[n] = _forward_log(log_pi, log_P, L[start:stop], steps[start:stop], log_a, log_f)
-        if keep and codes[n] != INVALID:
+        if keep and not logs and codes[n] != INVALID:
             for t in range(stop - start):
                 for k in range(K):
-                    filtered[start + t, k] = math.exp(log_a[t, k])
-                    predicted[start + t, k] = math.exp(log_f[t, k])
-
-
-@jit
-def forward_part(law, P, L, start, stop, keep, steps, filtered, predicted, end):
-    """`forward` for rows `start` to `stop` of a sequence, `law` (K,) being the predicted law of the first; False where that fails.
-
-    For a P without zeros. The filtered probabilities of the last row go into `end` (K,).
-    """
-    return _forward_scaled(law, _padded(P), L, start, stop, False, keep, steps, filtered, predicted, end)
+                    log_a[t, k] = math.exp(log_a[t, k])
+                    log_f[t, k] = math.exp(log_f[t, k])
 
 
 # --- backward ---------------------------------------------------------------------------------------------------------
@@ -401,29 +419,43 @@ def _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs):
 
 @jit
 def _backward_log(log_P, log_a, log_f, smoothed, counts):
-    """`_backward_scaled` in log space, with the expected transitions added to `counts` itself."""
+    """`_backward_scaled` from logarithms, with the expected transitions added to `counts` itself.
+
+    g itself needs none: it is an average of what it is a row later, so that a state lost from it stays as small as it was.
+    """
     T, K = log_a.shape
-    log_g, ratio, ways = log_a[T - 1].copy(), np.empty(K), np.empty(K)
+    g, before, (start, from_) = np.zeros(K), np.zeros(K), _links(log_P)
+    for k in range(K):
+        before[k] = math.exp(log_a[T - 1, k]) if log_a[T - 1, k] > LEAST else 0.0
     for t in range(T - 1, -1, -1):
         if t < T - 1:
             for k in range(K):
-                ratio[k] = log_g[k] - log_f[t + 1, k] if log_g[k] > -np.inf else -np.inf
-            for i in range(K):
-                for j in range(K):
-                    ways[j] = log_a[t, i] + log_P[i, j] + ratio[j]
-                    counts[i, j] += math.exp(ways[j])
-                log_g[i] = _log_sum(ways)
-        total = _log_sum(log_g)
+                before[k] = 0.0
+            for j in range(K):
+                if g[j] > 0.0:
+                    for link in range(start[j], start[j + 1]):
+                        i = from_[link]
+                        way = log_a[t, i] + log_P[i, j] - log_f[t + 1, j]
+                        if way > LEAST:
+                            share = math.exp(way) * g[j]
+                            counts[i, j] += share
+                            before[i] += share
+            for k in range(K):
+                smoothed[t + 1, k] = g[k]  # log_f[t + 1] may be there, and has been read
+        total = 0.0
         for k in range(K):
-            log_g[k] -= total
-            smoothed[t, k] = math.exp(log_g[k])
+            total += before[k]
+        for k in range(K):
+            g[k] = before[k] / total
+    for k in range(K):
+        smoothed[0, k] = g[k]
 
 
 @jit
-def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predicted, smoothed, counts):
+def backward(P, log_P, offsets, first, last, codes, filtered, predicted, smoothed, counts):
     """Smoothed probabilities (rows, K), and the expected transitions added to `counts` (K, K).
 
-    `codes`, `filtered` and `predicted` as `forward` filled them; `smoothed` may be the same array as `predicted`.
+    `codes`, `filtered` and `predicted` as `forward` filled them with `logs`; `smoothed` may be the same array as `predicted`.
     """
     K = P.shape[0]
     P_T, pairs = _padded(P.T), np.zeros((K, K))
@@ -435,26 +467,7 @@ def backward(P, log_pi, log_P, L, offsets, first, last, codes, filtered, predict
             _backward_scaled(P_T, filtered, predicted, start, stop, g, smoothed, pairs)
             smoothed[start] = g[:K]
         elif codes[n] != INVALID:
-            steps, log_a, log_f = np.empty(stop - start), np.empty((stop - start, K)), np.empty((stop - start, K))
-            _forward_log(log_pi, log_P, L[start:stop], steps, log_a, log_f)
-            _backward_log(log_P, log_a, log_f, smoothed[start:stop], counts)
+            _backward_log(log_P, filtered[start:stop], predicted[start:stop], smoothed[start:stop], counts)
     for i in range(K):
-        for j in range(K):
-            counts[i, j] += pairs[i, j] * P[i, j]
-
-
-@jit
-def backward_part(P, filtered, predicted, start, stop, g, smoothed, counts):
-    """`backward` for the rows `start` to `stop` of a sequence in scaled probabilities, `g` (K,) being those of row `stop` − 1.
-
-    Row `start` goes into `g`, not into `smoothed`: where rows are shared out it belongs to the part before it.
-    """
-    K = P.shape[0]
-    P_T, pairs = _padded(P.T), np.zeros((K, K))
-    wide = np.zeros(P_T.shape[1])
-    wide[:K] = g
-    _backward_scaled(P_T, filtered, predicted, start, stop, wide, smoothed, pairs)
-    for i in range(K):
-        g[i] = wide[i]
         for j in range(K):
             counts[i, j] += pairs[i, j] * P[i, j]

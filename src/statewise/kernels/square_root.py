@@ -19,9 +19,9 @@ import math
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.kalman import _filter_diffuse, _move, _see
+from statewise.kernels.diffuse import filter_diffuse
 from statewise.kernels.known import LOG_2PI
-from statewise.kernels.step import any_nonzero, decorrelate, transition
+from statewise.kernels.step import any_nonzero, decorrelate, move_mean, see, transition
 
 NOTHING = 1e-14  # of a column's length, or of a variance: what is left of it is rounding
 DEGENERATE = 1e-26  # F relative to the terms that it is the remainder of
@@ -148,7 +148,7 @@ def filter_one(
     roots: (rows, n, n) out: U of each prediction, or empty.
     """
     p, n = y.shape[1], A.shape[0]
-    t, status = _filter_diffuse(
+    t, status = filter_diffuse(
         y, start, stop, offset, A, C, Q, R, S, m, P, W, reach, log_prob,
         store, mean_pred, cov_pred, mean_filt, cov_filt, diffuse_pred, diffuse_filt,
     )  # fmt: skip
@@ -160,7 +160,7 @@ def filter_one(
     size, f, g, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     root(P, U)
     while t < stop:
-        k, changed = _see(y, t, seen, k)
+        k, changed = see(y, t, seen, k)
         if changed:
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             transition(A, Q, Cs, G, D, k if cross else 0, Ab, Qb)
@@ -188,7 +188,7 @@ def filter_one(
                 status = 2
         if store and mean_filt.shape[0] > 0:
             _store(m, U, mean_filt, cov_filt, t)
-        _move(At, G, offset, t, ys, k, cross, m, moved)
+        move_mean(At, G, offset, t, ys, k, cross, m, moved)
         for j in range(n):
             for a in range(n):
                 total = 0.0
@@ -282,7 +282,7 @@ def smooth_one(y, start, stop, A, C, Q, R, S, mean_pred, roots, mean, cov):
     r, V, M, U = np.zeros(n), np.zeros((n, n + p)), np.zeros((n + p, n)), np.empty((n, n))
     before, fs, Fs, errors = np.empty((p, n, n)), np.empty((p, n)), np.empty(p), np.empty(p)
     for t in range(stop - 1, start - 1, -1):
-        k, changed = _see(y, t, seen, k)
+        k, changed = see(y, t, seen, k)
         if changed:
             decorrelate(C, R, S, seen, k, low, D, Cs, G, cross)
             transition(A, Q, Cs, G, D, k if cross else 0, Ab, Qb)

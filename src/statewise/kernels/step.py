@@ -1,11 +1,14 @@
-"""What one step of every covariance recursion is made of: removing correlated errors, and A P A' + Q by the nonzero entries of A.
+"""What one step of every covariance recursion is made of: which entries are seen, removing correlated errors, and A P A' + Q by the nonzero entries of A.
 
 Letters as in `statewise.kernels.kalman`.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from statewise.kernels._jit import jit
+from statewise.kernels.known import DENSE_SHARE
 
 SINGULAR_TOLERANCE = 1e-14  # pivots of R, relative to its diagonal
 
@@ -116,3 +119,55 @@ def copy(source, out):
     for a in range(source.shape[0]):
         for b in range(source.shape[1]):
             out[a, b] = source[a, b]
+
+
+@jit(fast=True, inline=True, counted=False)
+def see(y, t, seen, k_before):
+    """List the observed entries of row t in `seen`. Returns how many, and whether they differ from those listed before."""
+    k, changed = 0, False
+    for j in range(y.shape[1]):
+        if not np.isnan(y[t, j]):
+            changed = changed or k >= k_before or seen[k] != j
+            seen[k] = j
+            k += 1
+    return k, changed or k != k_before
+
+
+@jit(counted=False)
+def store_moments(m, P, mean, cov, t):
+    for a in range(m.shape[0]):
+        mean[t, a] = m[a]
+        for b in range(m.shape[0]):
+            cov[t, a, b] = P[a, b]
+
+
+@jit(fast=True, inline=True, counted=False)
+def move_mean(At, G, offset, t, ys, k, cross, m, moved):
+    """m ← Ab m + offset + G y*, with At = Ab'."""
+    n = m.shape[0]
+    row = t if offset.shape[0] > 1 else 0
+    for a in range(n):
+        moved[a] = offset[row, a]
+    for b in range(n):
+        weight = m[b]
+        if weight != 0.0:
+            for a in range(n):
+                moved[a] += weight * At[b, a]
+    if cross:
+        for i in range(k):
+            for a in range(n):
+                moved[a] += G[a, i] * ys[i]
+    for a in range(n):
+        m[a] = moved[a]
+
+
+@jit(counted=False)
+def list_moves(Ab, index, count, At):
+    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
+    nonzeros(Ab, index, count)
+    n, total = Ab.shape[0], 0
+    for a in range(n):
+        total += count[a]
+        for b in range(n):
+            At[b, a] = Ab[a, b]
+    return total > DENSE_SHARE * n * n

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, NotFittedError
+from statewise._core.errors import InputError, NotFittedError, UnsupportedError
 from statewise._core.seed import generator
 from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
+from statewise.emissions.table import Table
 from statewise.fitting.hidden_markov import HiddenMarkov
 from statewise.inference import discrete, discrete_any, discrete_paths
 from statewise.inference.discrete import Chain
@@ -52,6 +53,20 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         return self._model
 
     @property
+    def _constant_laws(self) -> tuple[Chain, Emission]:
+        """The laws of a chain whose transitions are the same at every step.
+
+        Raises:
+            UnsupportedError: they depend on inputs.
+        """
+        chain, emission = self._laws
+        if isinstance(chain, InputChain):
+            raise UnsupportedError(
+                "the transitions of this HMM depend on inputs, which a recurrence with constant weights cannot hold; fit one with transitions='full'"
+            )
+        return chain, emission
+
+    @property
     def _laws(self) -> tuple[Chain | InputChain, Emission]:
         _ = self.parameters
         assert self._model is not None
@@ -65,9 +80,9 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         count = chain.n_inputs if isinstance(chain, InputChain) else emission.n_inputs
         return [f"u{m + 1}" for m in range(count)]
 
-    def _table(self, seqs: Sequences) -> tuple[AnyChain, np.ndarray, np.ndarray]:
+    def _table(self, seqs: Sequences) -> tuple[AnyChain, np.ndarray | Table, np.ndarray]:
         model = self._for_columns_of(seqs)
-        return model.along(seqs.inputs), model.emission.log_likelihood(rows_of(seqs)), seqs.lengths
+        return model.along(seqs.inputs), model.emission.table(rows_of(seqs)), seqs.lengths
 
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
         return discrete_any.log_prob_steps(*self._table(seqs))

@@ -69,7 +69,7 @@ class _Softmax(Model):
     def from_hmm(cls, model: HMM) -> Self:
         """The network of a hidden Markov model that has parameters."""
         made = cls(**{name: model.get_params()[name] for name in _LAWS})
-        chain, emission = model._laws
+        chain, emission = model._constant_laws
         made._module = made._module_class(chain, emission)
         made._schema = None if model._schema is None else dict(model._schema)
         made._parameters = made.parameters
@@ -77,8 +77,8 @@ class _Softmax(Model):
 
     def to_hmm(self) -> HMM:
         """The hidden Markov model at the present weights."""
-        model = self._present()
-        made = HMM(**self._options, initial_probs=model.chain.initial, transition_probs=model.chain.transition)
+        model, chain = self._present(), self.module.chain()
+        made = HMM(**self._options, initial_probs=chain.initial, transition_probs=chain.transition)
         made._take(model)
         made._schema = None if self._schema is None else dict(self._schema)
         return made
@@ -98,9 +98,9 @@ class _Softmax(Model):
         """The probabilities and the laws at the present weights."""
         if self._module is None:
             return super().parameters
-        present = self._present()
-        chain = {"initial_probs": present.chain.initial, "transition_probs": present.chain.transition}
-        return chain | present.emission.parameters
+        chain = self.module.chain()
+        own = {"initial_probs": chain.initial, "transition_probs": chain.transition}
+        return own | self._present().emission.parameters
 
     def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
         super()._restore(parameters, schema)

@@ -216,7 +216,7 @@ class MarkovPart(Part):
 
     def __init__(self, options: Mapping[str, Any], model: HMM, scaling: Scaling, seed: int) -> None:
         self.model, self.scaling, self.cell = model, scaling, options["cell"]
-        self.chain, self.emission = model._laws
+        self.chain, self.emission = model._constant_laws
         width = 2 * self.emission.dim + self.chain.states + scaling.input_mean.shape[1]
         self.network = made(options, MarkovPath(self.chain, self.emission), width, seed)
 

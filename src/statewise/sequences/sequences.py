@@ -349,5 +349,6 @@ def _same(a: Any, b: Any) -> bool:
 
 def observed_steps(values: np.ndarray) -> int:
     """Rows of (rows, p) values with at least one observed entry."""
-    missing = np.isnan(values)
-    return int((~missing).any(axis=1).sum()) if missing.any() else len(values)
+    if not values.size or not np.isnan(np.min(values)):  # a minimum is NaN where one entry is
+        return len(values)
+    return int((~np.isnan(values)).any(axis=1).sum())
