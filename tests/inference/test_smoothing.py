@@ -294,6 +294,24 @@ def test_every_gradient_is_the_central_difference(name, missing):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 10, 16, 17, 25])
+def test_few_rows_after_the_covariance_has_settled(rows):
+    """N has a few rows to move in, around a look at whether it has stopped; as with the full recursion, to 1e-9 of each scale as promised."""
+    _, system, seqs, _, _ = draw(5, (400,), n=4, missing=0.0)
+    settles = int(smoothing._forward(system, seqs).steady_from[0])
+    seqs = seqs.steps(0, settles + rows)
+    past, full = (smoothing._forward(system, seqs, settle) for settle in (True, False))
+    have, want = (
+        smoothing._backward(system, seqs, each, states=True, lags=True, gradient=True, noise=True)
+        for each in (past, full)
+    )
+    for name in ("mean", "cov", "lag_cov", "r", "N", "information", "errors", "shocks"):
+        one, other = getattr(have, name), getattr(want, name)
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.abs(other).max(), err_msg=name)
+    for one, other in zip(have.sums, want.sums, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(1.0, np.abs(other).max()))
+
+
 def test_gradient_of_a_sequence_without_observations_is_zero():
     _, system, seqs, _, _ = draw(0, (4,), missing=1.1, u=1)
     value, gradient = smoothing.log_prob_gradient(system, seqs)

@@ -19,7 +19,7 @@ from statewise.inference.filtering import (
     warn_of_square_root,
 )
 from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
-from statewise.kernels import smoother, varying
+from statewise.kernels import respond, smoother, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
 from statewise.kernels.known import LOST
@@ -125,7 +125,7 @@ def _with_diffuse(sys: System, seqs: Sequences, past: Filtering, W: np.ndarray, 
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
     results = (past.mean_pred, past.cov_pred, W, response, score, information, status)
     if sys.which is None:
-        smoother.respond_packed(0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, *results)
+        respond.respond_packed(0, count, y, seqs.offsets, past.steady_from, sys.A, sys.C, sys.R, sys.S, *results)
     else:
         varying.respond_runs(0, count, y, seqs.offsets, sys.which, sys.A, sys.C, sys.R, sys.S, *results)
     if status.any():

@@ -60,7 +60,7 @@ def _invert(F, k, low, out):
 
 
 @jit(fast=True, counted=False)
-def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
+def gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
     """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
     n = A.shape[0]
     for i in range(k):
@@ -96,7 +96,7 @@ def _gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
 
 
 @jit(counted=False)
-def _observed(y, t, seen):
+def observed(y, t, seen):
     """List the observed entries of row t in `seen`, and return how many they are."""
     k = 0
     for j in range(y.shape[1]):
@@ -257,7 +257,7 @@ def _constant_back(
             if t < stop - 1 and (stop - 1 - t) % STRETCH == 0:
                 moved_before, moved = moved, distance(N, settled, settled, room.floor, room.unit, np.inf)
                 copy(N, settled)
-                held = will_stay(moved, moved_before, (t - low) / STRETCH)
+                held = will_stay(moved, moved_before, (t - low + 1) / STRETCH)
             multiply(N, L, NL)
             if with_noise:
                 _store_noise(seen, p, Finv, K, shocks[t], N, errors[t], errors, information, t)
@@ -356,8 +356,8 @@ def _backward_run(
     t, known, code = stop - 1, False, 0
     lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
     if lowest < stop:
-        k, P = _observed(y, t, seen), cov_pred[steady]
-        if not _gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
+        k, P = observed(y, t, seen), cov_pred[steady]
+        if not gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
             return 2
         code = _constant_back(
             y, lowest, stop, last, C, mean_pred, P, r, N, with_gradient,
@@ -368,9 +368,9 @@ def _backward_run(
                 rs[h, a], z_next[h, a] = 0.0, 0.0
         t, known = lowest - 1, lowest > steady
     while t >= start:
-        k = _observed(y, t, seen)
+        k = observed(y, t, seen)
         m, P = mean_pred[t], cov_pred[min(t, steady)]
-        if not known and not _gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
+        if not known and not gain(A, room.At, C, R, S, P, seen, k, room.CP, room.cross, room.F, room.low, Finv, K, L):
             return 2
         known = t > steady
         for i in range(k):
@@ -486,59 +486,4 @@ def backward_packed(
         status[i] = backward_run(
             y, start, stop, stop - 1, start + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
             mean, cov, lag_cov, with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information,
-        )  # fmt: skip
-
-
-@jit
-def respond_run(y, start, stop, steady, A, C, R, S, mean_pred, cov_pred, X, response, score, information):
-    """Rows start to stop of `respond_packed` for one sequence; X (n, d) is the response of the row `start` on entry and of `stop` on exit.
-
-    Returns 0, or 2 if an innovation covariance is singular.
-    """
-    p, n, d = y.shape[1], A.shape[0], X.shape[1]
-    seen = np.empty(p, np.int64)
-    CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
-    F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
-    At = np.ascontiguousarray(A.T)
-    CX, moved = np.empty((p, d)), np.empty((n, d))
-    for t in range(start, stop):
-        response[t] = X
-        k = _observed(y, t, seen)
-        if t <= steady and not _gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
-            return 2
-        for i in range(k):
-            for h in range(d):
-                CX[i, h] = 0.0
-                for a in range(n):
-                    CX[i, h] += C[seen[i], a] * X[a, h]
-        for i in range(k):
-            v = y[t, seen[i]]
-            for a in range(n):
-                v -= C[seen[i], a] * mean_pred[t, a]
-            for h in range(d):
-                FCX[i, h] = 0.0
-                for j in range(k):
-                    FCX[i, h] += Finv[i, j] * CX[j, h]
-                score[h] += FCX[i, h] * v
-        for i in range(k):
-            for h in range(d):
-                for g in range(d):
-                    information[h, g] += CX[i, h] * FCX[i, g]
-        multiply(L, X, moved)
-        X[:] = moved
-    return 0
-
-
-@jit
-def respond_packed(
-    first, last, y, offsets, steady_from, A, C, R, S, mean_pred, cov_pred, W, response, score, information, status
-):
-    """The response X (rows, n, d) of the predictions to δ, and Σ X' C' F⁻¹ v (N, d) and Σ X' C' F⁻¹ C X (N, d, d): δ's score and information.
-
-    W (n, d) is the response of the first state; score and information are zeros on entry, and status as in `backward_packed`.
-    """
-    for s in range(first, last):
-        start = offsets[s]
-        status[s] = respond_run(
-            y, start, offsets[s + 1], start + steady_from[s], A, C, R, S, mean_pred, cov_pred, W.copy(), response, score[s], information[s],
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What one step of every covariance recursion is made of: which entries are seen, removing correlated errors, and A P A' + Q by the nonzero entries of A.
+"""What a step of every covariance recursion is made of: which entries are seen, correlated errors removed, A P A' + Q by the nonzero entries of A.
 
 Letters as in `statewise.kernels.kalman`.
 """

@@ -9,7 +9,8 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.kalman import filter_packed
-from statewise.kernels.smoother import backward_run, respond_run
+from statewise.kernels.respond import respond_run
+from statewise.kernels.smoother import backward_run
 
 
 @jit
@@ -77,7 +78,7 @@ def backward_runs(
 def respond_runs(
     first, last, y, offsets, which, As, Cs, Rs, Ss, mean_pred, cov_pred, W, response, score, information, status
 ):
-    """As `smoother.respond_packed`."""
+    """As `respond.respond_packed`."""
     for i in range(first, last):
         t, stop, X = offsets[i], offsets[i + 1], W.copy()
         while t < stop and status[i] == 0:
