@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import common
-from statewise.nn.initialise import initialise
+from statewise.nn.initialisation import initialise
 
 
 def problem(count: int, steps: int, made: torch.Generator) -> tuple[Tensor, Tensor]:

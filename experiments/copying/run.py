@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import common
-from statewise.nn.initialise import initialise
+from statewise.nn.initialisation import initialise
 
 SYMBOLS, KEPT = 8, 10  # 0 is blank, 1 … 8 are symbols, 9 is the signal
 

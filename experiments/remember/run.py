@@ -19,7 +19,7 @@ from experiments.adding.run import batches, problem
 from torch import Tensor, nn
 
 from experiments import common
-from statewise.nn.initialise import initialise
+from statewise.nn.initialisation import initialise
 
 CELLS = {"rnn": "orthogonal", "lstm": "chrono", "gru": "chrono"}
 HIDDEN = 32

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import statewise as sw
 from statewise.nn.diagonal import LRU, MinGRU
-from statewise.nn.initialise import initialise
+from statewise.nn.initialisation import initialise
 
 LAYERS = {"mingru": MinGRU, "lru": LRU}
 D, H, T, B = 3, 4, 9, 5

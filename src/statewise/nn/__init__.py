@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statewise.nn.diagonal import LRU, MinGRU
-    from statewise.nn.initialise import initialise
+    from statewise.nn.initialisation import initialise
     from statewise.nn.missing import FillMissing
     from statewise.nn.recurrent import GRU, LSTM, RNN, accelerate
     from statewise.ops.linear_scan import linear_scan
@@ -24,7 +24,7 @@ _EXPORTS = {
     "MinGRU": "statewise.nn.diagonal",
     "RNN": "statewise.nn.recurrent",
     "accelerate": "statewise.nn.recurrent",
-    "initialise": "statewise.nn.initialise",
+    "initialise": "statewise.nn.initialisation",
     "linear_scan": "statewise.ops.linear_scan",
 }
 __all__ = ["GRU", "LRU", "LSTM", "RNN", "FillMissing", "MinGRU", "accelerate", "initialise", "linear_scan"]

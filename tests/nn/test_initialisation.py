@@ -11,7 +11,7 @@ from scipy import stats
 from torch import nn
 
 import statewise as sw
-from statewise.nn.initialise import initialise
+from statewise.nn.initialisation import initialise
 
 LAYERS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 H = 6
