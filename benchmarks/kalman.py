@@ -42,6 +42,12 @@ def statsmodels_filter(model: dict[str, np.ndarray], y: np.ndarray, kind: Any = 
     return peer
 
 
+def slow_model(n: int, p: int) -> dict[str, np.ndarray]:
+    """As `random_model`, almost a unit root and almost without noise. Not singular: dynamax adds 1e-9 to a singular covariance, silently."""
+    given = random_model(n, p)
+    return given | {"transition": given["transition"] * (0.99999 / 0.9), "state_noise": 1e-9 * np.eye(n)}
+
+
 def _log_likelihood(n: int, p: int, steps: int, missing: float = 0.0) -> Pair:
     given = random_model(n, p)
     model = sw.StateSpace(**given)
@@ -92,6 +98,62 @@ def _gradient(n: int, p: int, steps: int) -> Pair:
         peer=lambda: float(model.log_prob(seqs)[0]),
         difference=lambda a, b: abs(a - b),
     )
+
+
+def _gradient_of_dynamax(given: dict[str, np.ndarray], steps: int) -> Pair:
+    """The log-likelihood and its gradient in A, C, Q and R, against dynamax in float64, jitted and warm. Both symmetrised in Q and R."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+    from dynamax.linear_gaussian_ssm import inference as peer
+
+    model = sw.StateSpace(**given)
+    seqs = model.sample(length=steps, seed=1)
+    p, n = given["observation"].shape
+    y = jnp.asarray(seqs.values)
+    initial = peer.ParamsLGSSMInitial(*(jnp.asarray(given[name]) for name in ("initial_mean", "initial_cov")))
+
+    def value(A: Any, C: Any, Q: Any, R: Any) -> Any:
+        dynamics = peer.ParamsLGSSMDynamics(A, jnp.zeros(n), jnp.zeros((n, 0)), Q)
+        emissions = peer.ParamsLGSSMEmissions(C, jnp.zeros(p), jnp.zeros((p, 0)), R)
+        return peer.lgssm_filter(peer.ParamsLGSSM(initial, dynamics, emissions), y).marginal_loglik
+
+    both = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2, 3)))
+    at = [jnp.asarray(given[name]) for name in ("transition", "observation", "state_noise", "observation_noise")]
+
+    def theirs() -> list[np.ndarray]:
+        found, gradient = both(*at)
+        return _with_symmetric_noise(float(found), *(np.asarray(each) for each in gradient))
+
+    def ours() -> list[np.ndarray]:
+        found = log_prob_gradient(model.system, seqs)
+        assert found is not None
+        return _with_symmetric_noise(found[0], found[1].A, found[1].C, found[1].Q, found[1].R)
+
+    def difference(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+        return max(float(np.abs(x - z).max() / np.abs(z).max()) for x, z in zip(a, b, strict=True))
+
+    return Pair(ours, theirs, difference)
+
+
+def _with_symmetric_noise(value: float, A: np.ndarray, C: np.ndarray, Q: np.ndarray, R: np.ndarray) -> list[np.ndarray]:
+    return [np.array(value), A, C, (Q + Q.T) / 2, (R + R.T) / 2]
+
+
+def _gradient_without_steady_state(steps: int) -> Pair:
+    """The log-likelihood with its gradient against the log-likelihood alone: a gain that settles late, and a tenth of the entries missing."""
+    model = sw.StateSpace(**trend_and_season())
+    y = model.sample(length=steps, seed=1).values.copy()
+    y[np.random.default_rng(2).random(y.shape) < 0.1] = np.nan
+    seqs = sw.Sequences.from_arrays([y])
+
+    def ours() -> float:
+        found = log_prob_gradient(model.system, seqs)
+        assert found is not None
+        return found[0]
+
+    return Pair(ours, peer=lambda: float(model.log_prob(seqs)[0]), difference=lambda a, b: abs(a - b))
 
 
 def trend_and_season() -> dict[str, np.ndarray]:
@@ -190,11 +252,37 @@ GRADIENT = [
     for n, p in SIZES
 ]  # fmt: skip
 
+
+def _against_dynamax(name: str, what: str, given: dict[str, np.ndarray]) -> Workload:
+    return Workload(
+        name, f"log-likelihood and its gradient in A, C, Q, R, {what}", "dynamax value_and_grad (float64, jitted, warm)", "relative", 1e-6,
+        10_000, 50, lambda size: _gradient_of_dynamax(given, size), packages=("dynamax",), most_rounds=3,
+    )  # fmt: skip
+
+
+DYNAMAX = [
+    *(_against_dynamax(f"kalman-dynamax-{n}-{p}", f"{n} states, {p} columns", random_model(n, p)) for n, p in SIZES),
+    _against_dynamax(
+        "kalman-dynamax-slow-gain",
+        "4 states, 2 columns, a gain that settles after tens of thousands of steps",
+        slow_model(4, 2),
+    ),
+]
+
 WORKLOADS = [
     *COMPLETE,
     *MISSING,
     *SMOOTHING,
     *GRADIENT,
+    *DYNAMAX,
+    _any(
+        "kalman-gradient-slow-gain",
+        "log-likelihood and its gradient, trend + season of 12, a tenth of the entries missing: no steady state",
+        10_000,
+        200,
+        _gradient_without_steady_state,
+        peer="statewise, the log-likelihood alone",
+    ),
     _any(
         "kalman-slow-gain",
         "Kalman log-likelihood, trend + season of 12 (13 states, unit roots), 10 000 steps",
