@@ -16,6 +16,7 @@ from tests.reference import kalman as ref
 
 from statewise._core.errors import NumericalError
 from statewise.inference import filtering, simulation, smoothing
+from statewise.inference.modal import modal
 from statewise.inference.system import system as make_system
 from statewise.sequences.sequences import Sequences
 
@@ -323,3 +324,16 @@ def test_gradient_of_a_sequence_without_observations_is_zero():
 def test_gradient_where_a_likelihood_does_not_exist_is_none():
     sys = local_level(1.0, diffuse=False) | {"C": np.ones((2, 1)), "R": np.zeros((2, 2))}
     assert smoothing.log_prob_gradient(make_system(**sys), Sequences.from_arrays([np.ones((3, 2))])) is None
+
+
+@pytest.mark.parametrize("diffuse", [False, True])
+def test_modal_coordinates_change_no_gradient(diffuse):
+    """Long sequences with gaps of dense systems are differentiated in eigenvector coordinates; to 1e-9 of each gradient's size."""
+    _, system, seqs, _, _ = draw(11, (1200, 30), n=9, u=1, missing=0.1, diffuse=diffuse)
+    assert modal(system, seqs.rows) is not None
+    value, have = smoothing.log_prob_gradient(system, seqs)
+    other, want = smoothing._gradient_here(system, seqs)
+    np.testing.assert_allclose(value, other, rtol=1e-12)
+    for name in GRADIENTS:
+        one, two = getattr(have, name), getattr(want, name)
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-9 * max(1.0, np.abs(two).max()), err_msg=name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from statewise._core.errors import InputError, PrecisionWarning
 from statewise._core.outcome import Outcome
-from statewise.inference.modal import LEAST_ROWS, modal
+from statewise.inference.modal import modal
 from statewise.inference.system import System, alone, square_root, weighted, without_offsets
 from statewise.kernels import kalman, varying
 from statewise.kernels import square_root as factored
@@ -86,8 +86,8 @@ def log_prob_steps(sys: System, seqs: Sequences) -> np.ndarray:
     Raises:
         NumericalError: as `run_filter`.
     """
-    if sys.which is None and seqs.rows >= LEAST_ROWS and np.isnan(seqs.values).any():
-        sys = modal(sys) or sys
+    turned = modal(sys, seqs.rows) if np.isnan(seqs.values).any() else None
+    sys = sys if turned is None else turned.system
     return run_filter(sys, seqs, store=False).log_prob
 
 

@@ -6,7 +6,7 @@ the system in x. The change of coordinates is made only where T is well conditio
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,15 +18,25 @@ LEAST_ROWS = 1000  # below, the eigenvectors cost more than they spare
 LEAST_STATES = 8  # below, the products of small matrices are not what takes the time
 
 
-def modal(sys: System) -> System | None:
-    """The system in the real eigenvector coordinates of A; None where that is not worth it, or not safe."""
+@dataclass(frozen=True)
+class Modal:
+    """The system in the coordinates z of x = T z, T (n, n), and T's inverse."""
+
+    system: System
+    T: np.ndarray
+    inverse: np.ndarray
+
+
+def modal(sys: System, rows: int) -> Modal | None:
+    """The system in the real eigenvector coordinates of A; None where that is not worth it for so many rows, or not safe."""
     n = sys.n
-    if n < LEAST_STATES or np.count_nonzero(sys.A) <= DENSE_SHARE * n * n:
+    if sys.which is not None or rows < LEAST_ROWS or n < LEAST_STATES or np.count_nonzero(sys.A) <= DENSE_SHARE * n * n:
         return None
     blocks, T = _real_eigenvectors(sys.A)
     if not np.linalg.cond(T) <= LARGEST_CONDITION:
         return None
-    return replace(in_basis(sys, T, np.linalg.inv(T)), A=blocks)
+    inverse = np.linalg.inv(T)
+    return Modal(replace(in_basis(sys, T, inverse), A=blocks), T, inverse)
 
 
 def _real_eigenvectors(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

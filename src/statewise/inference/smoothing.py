@@ -18,6 +18,7 @@ from statewise.inference.filtering import (
     square_root_status,
     warn_of_square_root,
 )
+from statewise.inference.modal import Modal, modal
 from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
 from statewise.kernels import respond, smoother, varying
 from statewise.kernels import square_root as factored
@@ -213,6 +214,24 @@ def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | 
     With a diffuse start the gradient in m0 is along the directions that are known, and that in P0 holds given a diffuse start.
     None where an innovation covariance is singular, or a sequence does not identify its diffuse start.
     """
+    turned = modal(sys, seqs.rows) if np.isnan(seqs.values).any() else None
+    if turned is None:
+        return _gradient_here(sys, seqs)
+    found = _gradient_here(turned.system, seqs)
+    return None if found is None else (found[0], _turned_back(found[1], turned))
+
+
+def _turned_back(g: Gradient, to: Modal) -> Gradient:
+    """The gradient in the matrices of x from that in those of z, x = T z."""
+    T, inverse = to.T, to.inverse
+    across = inverse.T
+    return Gradient(
+        across @ g.A @ T.T, g.C @ T.T, across @ g.Q @ inverse, g.R, across @ g.S, across @ g.b, g.d, across @ g.B, g.D,
+        across @ g.m0, across @ g.P0 @ inverse,
+    )  # fmt: skip
+
+
+def _gradient_here(sys: System, seqs: Sequences) -> tuple[float, Gradient] | None:
     try:
         past = _forward(sys, seqs)
     except NumericalError:

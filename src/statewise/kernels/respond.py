@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.closed_loop import gain, observed
 from statewise.kernels.known import multiply
-from statewise.kernels.smoother import gain, observed
 
 
 @jit

@@ -6,8 +6,8 @@ from statewise.kernels._jit import jit
 
 
 @jit(fast=True, counted=False)
-def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work):
-    """Add the part of the gradients that holds no data, of `count` steps with one gain; N and NLP are sums over them.
+def add_expected(C, P, seen, k, Finv, K, N, KN, NLP, count, gA, gC, gQ, gR, gS, work):
+    """Add the part of the gradients that holds no data, of `count` steps with one gain; N, KN = K' N and NLP are sums over them.
 
     `work` (p, n) is room to work in.
     """
@@ -18,17 +18,11 @@ def add_expected(C, P, seen, k, Finv, K, N, NLP, count, gA, gC, gQ, gR, gS, work
             gQ[a, b] -= 0.5 * N[a, b]
     for i in range(k):
         for a in range(n):
-            work[i, a] = 0.0
-        for b in range(n):
-            weight = K[b, i]
-            for a in range(n):
-                work[i, a] += weight * N[b, a]
-        for a in range(n):
-            gS[a, seen[i]] += work[i, a]
+            gS[a, seen[i]] += KN[i, a]
         for j in range(k):
             total = count * Finv[i, j]
             for b in range(n):
-                total += work[i, b] * K[b, j]
+                total += KN[i, b] * K[b, j]
             gR[seen[i], seen[j]] -= 0.5 * total
         for a in range(n):
             work[i, a] = 0.0

@@ -22,88 +22,14 @@ from typing import NamedTuple
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.known import multiply, row_products
+from statewise.kernels.closed_loop import gain, gain_times, loop_times, observed, symmetric
+from statewise.kernels.known import multiply
 from statewise.kernels.score import add_expected, add_spread
 from statewise.kernels.steady import STRETCH, distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
-from statewise.kernels.step import copy
+from statewise.kernels.step import copy, list_nonzeros
 
 LARGEST_TERM = 1e8  # of a state's P N: P − P N P is then the remainder of terms that many times larger, and half of its digits are left
-
-
-@jit(counted=False)
-def _invert(F, k, low, out):
-    """out = F⁻¹ by Cholesky for the leading k × k block. Returns False if it is not positive definite to working accuracy."""
-    for i in range(k):
-        for j in range(i + 1):
-            total = F[i, j]
-            for h in range(j):
-                total -= low[i, h] * low[j, h]
-            if i == j:
-                if not total > 1e-14 * F[i, i]:
-                    return False
-                low[i, i] = np.sqrt(total)
-            else:
-                low[i, j] = total / low[j, j]
-    for column in range(k):
-        for i in range(k):
-            total = 1.0 if i == column else 0.0
-            for h in range(i):
-                total -= low[i, h] * out[h, column]
-            out[i, column] = total / low[i, i]
-        for i in range(k - 1, -1, -1):
-            total = out[i, column]
-            for h in range(i + 1, k):
-                total -= low[h, i] * out[h, column]
-            out[i, column] = total / low[i, i]
-    return True
-
-
-@jit(fast=True, counted=False)
-def gain(A, At, C, R, S, P, seen, k, CP, cross, F, low, Finv, K, L):
-    """K = (A P C' + S) F⁻¹ and L = A − K C for the k entries in `seen`. Returns False if F is singular. CP and cross are (p, n) work space."""
-    n = A.shape[0]
-    for i in range(k):
-        for b in range(n):
-            CP[i, b] = 0.0
-        for a in range(n):
-            weight = C[seen[i], a]
-            for b in range(n):
-                CP[i, b] += weight * P[a, b]
-    for i in range(k):
-        for j in range(k):
-            total = R[seen[i], seen[j]]
-            for a in range(n):
-                total += C[seen[i], a] * CP[j, a]
-            F[i, j] = total
-    if not _invert(F, k, low, Finv):
-        return False
-    row_products(CP, k, A, At, cross)
-    for i in range(k):
-        for a in range(n):
-            cross[i, a] += S[a, seen[i]]
-    for a in range(n):
-        for b in range(n):
-            L[a, b] = A[a, b]
-        for j in range(k):
-            gain = 0.0
-            for i in range(k):
-                gain += cross[i, a] * Finv[i, j]
-            K[a, j] = gain
-            for b in range(n):
-                L[a, b] -= gain * C[seen[j], b]
-    return True
-
-
-@jit(counted=False)
-def observed(y, t, seen):
-    """List the observed entries of row t in `seen`, and return how many they are."""
-    k = 0
-    for j in range(y.shape[1]):
-        if not np.isnan(y[t, j]):
-            seen[k] = j
-            k += 1
-    return k
 
 
 @jit(fast=True, counted=False)
@@ -284,7 +210,8 @@ def _constant_back(
     if with_gradient:
         multiply(total, L, NL)
         multiply(NL, P, NLP)
-        add_expected(C, P, seen, p, Finv, K, total, NLP, stop - low, gA, gC, gQ, gR, gS, room.KN)
+        gain_times(K, p, total, room.KN)
+        add_expected(C, P, seen, p, Finv, K, total, room.KN, NLP, stop - low, gA, gC, gQ, gR, gS, room.CP)
     return code
 
 
@@ -292,6 +219,8 @@ class _Room(NamedTuple):
     """What a step back works in: p entries, n states."""
 
     seen: np.ndarray
+    columns: np.ndarray
+    counts: np.ndarray
     CP: np.ndarray
     cross: np.ndarray
     KN: np.ndarray
@@ -320,9 +249,10 @@ class _Room(NamedTuple):
 def _room(A, p):
     n = A.shape[0]
     return _Room(
-        np.empty(p, np.int64), np.empty((p, n)), np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n)), np.empty((n, n)),
-        np.ascontiguousarray(A.T), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((p, p)),
-        np.zeros((p, p)), np.empty((p, p)), np.empty(p), np.empty(p), np.empty(n), np.empty(n), np.empty(n), np.zeros(n), np.empty(n),
+        np.empty(p, np.int64), np.empty((n, n), np.int64), np.empty(n, np.int64), np.empty((p, n)), np.empty((p, n)), np.empty((p, n)),
+        np.empty((n, p)), np.empty((n, n)), np.empty((n, n)), np.ascontiguousarray(A.T), np.empty((n, n)), np.empty((n, n)),
+        np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)),
+        np.empty(p), np.empty(p), np.empty(n), np.empty(n), np.empty(n), np.zeros(n), np.empty(n),
     )  # fmt: skip
 
 
@@ -354,6 +284,7 @@ def _backward_run(
     seen, K, L, Finv, v, e, before, x = room.seen, room.K, room.L, room.Finv, room.v, room.e, room.before, room.x
     NL, NLP, PNP, along, KN = room.NL, room.NLP, room.PNP, room.along, room.KN
     t, known, code = stop - 1, False, 0
+    dense = list_nonzeros(room.At, room.columns, room.counts)
     lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
     if lowest < stop:
         k, P = observed(y, t, seen), cov_pred[steady]
@@ -379,12 +310,16 @@ def _backward_run(
                 v[i] -= C[seen[i], a] * m[a]
         _step_back(A, C, seen, k, Finv, K, v, r, e, before)
         _smooth_state(m, P, before, x)
-        multiply(N, L, NL)
+        gain_times(K, k, N, KN)
+        loop_times(room.At, room.columns, room.counts, dense, C, seen, k, N, KN, room.Lt)
+        for a in range(n):
+            for b in range(n):
+                NL[b, a] = room.Lt[a, b]
         if with_gradient or with_lags:
             multiply(NL, P, NLP)
         if with_gradient:
             add_spread(r, e, x, seen, k, gA, gC, gQ, gR, gS)
-            add_expected(C, P, seen, k, Finv, K, N, NLP, 1, gA, gC, gQ, gR, gS, KN)
+            add_expected(C, P, seen, k, Finv, K, N, KN, NLP, 1, gA, gC, gQ, gR, gS, room.CP)
             for a in range(n):
                 gb[a] += r[a]
             for i in range(k):
@@ -399,7 +334,13 @@ def _backward_run(
             _store_noise(seen, k, Finv, K, r, N, e, errors, information, t)
         if with_lags and t < last:
             _lag_cov(L, P, cov_pred[min(t + 1, steady)], NLP, PNP, lag_cov, t)
-        _before(C, L, seen, k, Finv, NL, room.Lt, N)
+        gain_times(K, k, NL, KN)
+        for i in range(k):
+            for j in range(k):
+                for a in range(n):
+                    KN[i, a] -= Finv[i, j] * C[seen[j], a]
+        loop_times(room.At, room.columns, room.counts, dense, C, seen, k, NL, KN, room.Lt)
+        symmetric(N, room.Lt)
         for a in range(n):
             r[a] = before[a]
         if with_states:

@@ -65,7 +65,7 @@ def nonzeros(A, index, count):
 
 
 @jit(fast=True, counted=False)
-def _sparse_rows(A, index, count, P, out):
+def sparse_rows(A, index, count, P, out):
     """out = A P by the nonzero entries of A."""
     n = A.shape[0]
     for a in range(n):
@@ -87,11 +87,11 @@ def _sparse_rows(A, index, count, P, out):
 def sandwich(A, index, count, P, Q, work, out):
     """out = A P A' + Q for symmetric P and Q, by the nonzero entries of A; `out` may be P, but not Q."""
     n = A.shape[0]
-    _sparse_rows(A, index, count, P, work)
+    sparse_rows(A, index, count, P, work)
     for a in range(n):
         for c in range(n):
             out[c, a] = work[a, c]
-    _sparse_rows(A, index, count, out, work)
+    sparse_rows(A, index, count, out, work)
     for a in range(n):
         for c in range(a + 1):
             total = work[a, c] + Q[a, c]
@@ -162,12 +162,19 @@ def move_mean(At, G, offset, t, ys, k, cross, m, moved):
 
 
 @jit(counted=False)
-def list_moves(Ab, index, count, At):
-    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
-    nonzeros(Ab, index, count)
-    n, total = Ab.shape[0], 0
+def list_nonzeros(A, index, count):
+    """As `nonzeros`. Returns whether A is dense."""
+    nonzeros(A, index, count)
+    n, total = A.shape[0], 0
     for a in range(n):
         total += count[a]
-        for b in range(n):
-            At[b, a] = Ab[a, b]
     return total > DENSE_SHARE * n * n
+
+
+@jit(counted=False)
+def list_moves(Ab, index, count, At):
+    """Fill the nonzero entries of Ab and its transpose At. Returns whether Ab is dense."""
+    for a in range(Ab.shape[0]):
+        for b in range(Ab.shape[0]):
+            At[b, a] = Ab[a, b]
+    return list_nonzeros(Ab, index, count)
