@@ -82,3 +82,29 @@ def test_every_iteration_is_reported():
     calls = []
     em(0, *climb([-3.0, -2.0, -1.0, 0.0]), n_steps=1, max_iter=3, tol=1e-9, on_iteration=lambda: calls.append(1))
     assert len(calls) == 3
+
+
+def test_a_last_step_can_wait_for_its_likelihood():
+    """The same result later, by the same score, which is not asked before; the loop's rules hold then."""
+    values = [-100.0, -50.0, -49.0, -48.9999]
+    asked = []
+
+    def score(n):
+        asked.append(n)
+        return values[n]
+
+    for count in (1, 2, 3):
+        options = {"n_steps": 10, "max_iter": count, "tol": 1e-3, "score": score}
+        now = em(0, *climb(values), **options)
+        asked.clear()
+        later = em(0, *climb(values), waits=lambda n: True, **options)
+        assert asked == [] and later.judge is not None and later.parameters == count
+        done = later.judged()
+        assert asked == [count] and done.trace.tolist() == now.trace.tolist() and done.judged() is done
+        for name in ("parameters", "log_prob", "start_log_prob", "outcome"):
+            assert getattr(done, name) == getattr(now, name)
+    for bad, message in ((-51.0, "lowered the log-likelihood from -50 to -51 nats in iteration 2"), (np.nan, "nan")):
+        steps = climb([-100.0, -50.0])
+        later = em(0, *steps, n_steps=10, max_iter=2, tol=0.0, score=lambda n, bad=bad: bad, waits=lambda n: n == 2)
+        with pytest.raises(NumericalError, match=message):
+            later.judged()

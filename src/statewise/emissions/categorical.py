@@ -109,6 +109,10 @@ class CategoricalEmission(Emission):
         found = np.where(seen[:, None], counts.T / np.where(seen, total, 1.0)[:, None], self._probs)
         return type(self)(found)
 
+    @property
+    def rises(self) -> bool:
+        return True
+
     def reordered(self, order: np.ndarray) -> Self:
         return type(self)(self._probs[order])
 

@@ -16,6 +16,7 @@ from statewise.emissions.rows import Rows
 from statewise.results.marginals import MixtureMarginals
 
 COVARIANCES = ("diag", "full", "tied", "spherical")
+_SINGULAR = 1e-8  # least eigenvalue of correlations from which a matrix is inverted with digits to spare
 _RANGE = (1e-280, 1e280)  # variances outside cannot be squared or inverted in doubles
 
 
@@ -146,7 +147,7 @@ class GaussianEmission(Emission):
         )
 
     def reordered(self, order: np.ndarray) -> Self:
-        covariances = self._covariances if self._covariance == "tied" else self._covariances[order]
+        covariances = self._covariances.copy() if self._covariance == "tied" else self._covariances[order]
         held = moved(self._held, order)
         return self._with(means=self._means[order], covariances=covariances, held=held)
 
@@ -169,6 +170,14 @@ class GaussianEmission(Emission):
             tied = self._covariance == "tied"
             found = gaussian_dense.m_step(rows.values, weights, self._means, self._dense(), self._floor, tied)
         return self._with(means=found.means, covariances=found.covariances, held=found.held)
+
+    @property
+    def rises(self) -> bool:
+        if self._held or self._covariance in ("diag", "spherical"):
+            return not self._held
+        scale = np.sqrt(np.diagonal(self._covariances, axis1=-2, axis2=-1))
+        correlations = self._covariances / (scale[..., :, None] * scale[..., None, :])
+        return bool(np.linalg.eigvalsh(correlations).min() > _SINGULAR)
 
     # --- laws ---------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from statewise.emissions.table import Table
 from statewise.kernels import _chunks, distinct, gaussian
+from statewise.sequences.sequences import observed_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,11 @@ class Rows:
     def seen(self) -> np.ndarray:
         """(rows, p) whether an entry is observed."""
         return ~np.isnan(self.values)
+
+    @cached_property
+    def observed_steps(self) -> int:
+        """Rows with at least one observed entry."""
+        return observed_steps(self.values)
 
     @cached_property
     def moments(self) -> Moments:

@@ -7,7 +7,8 @@ the loop holds the caller's steps to that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -31,6 +32,8 @@ class EMResult(Generic[P]):
         trace: (iterations,) log-likelihood after each iteration.
         start_log_prob: log-likelihood before the first one.
         outcome: CONVERGED, MAX_ITER, or why the start was of no use: IMPOSSIBLE or NOT_FINITE.
+        judge: where the last M step has no log-likelihood yet, computes the result with it; `parameters` are those of that
+            step, and `log_prob` and `trace` end before it. Else None.
     """
 
     parameters: P
@@ -38,6 +41,11 @@ class EMResult(Generic[P]):
     trace: np.ndarray
     start_log_prob: float
     outcome: Outcome
+    judge: Callable[[], EMResult[P]] | None = None
+
+    def judged(self) -> EMResult[P]:
+        """The result with the log-likelihood of its parameters."""
+        return self if self.judge is None else self.judge()
 
 
 def em(
@@ -49,6 +57,7 @@ def em(
     max_iter: int,
     tol: float,
     score: Callable[[P], float] | None = None,
+    waits: Callable[[P], bool] = lambda parameters: False,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> EMResult[P]:
     """Alternate the two steps until an iteration gains less than `tol` nats per step of data.
@@ -61,6 +70,8 @@ def em(
         max_iter: iterations, each one M step and one E step.
         tol: nats per step of data.
         score: parameters -> the same log-likelihood without the statistics, which the last iteration has no use for.
+        waits: whether the score of the last iteration's parameters is left to `EMResult.judge`: only where it is sure to be
+            finite and no lower than before, since the parameters are kept without it.
         on_iteration: called after each iteration.
 
     Raises:
@@ -74,6 +85,10 @@ def em(
     while outcome is None and len(trace) < max_iter:
         candidate = m_step(parameters, statistics)
         if score is not None and len(trace) + 1 == max_iter:
+            before = EMResult(candidate, log_prob, np.array(trace), began, Outcome.MAX_ITER)
+            if waits(candidate):
+                on_iteration()
+                return replace(before, judge=partial(_judged, before, score, n_steps, tol))
             gained = score(candidate)
         else:
             gained, statistics = e_step(candidate)
@@ -81,11 +96,28 @@ def em(
         if outcome is not None:
             break
         _hold_to_rising(log_prob, gained, n_steps, len(trace) + 1)
-        outcome = Outcome.CONVERGED if gained - log_prob < tol * n_steps else None
+        outcome = _ended(gained - log_prob, tol * n_steps)
         parameters, log_prob = candidate, gained
         trace.append(log_prob)
         on_iteration()
     return EMResult(parameters, log_prob, np.array(trace), began, outcome or Outcome.MAX_ITER)
+
+
+def _judged(before: EMResult[P], score: Callable[[P], float], n_steps: int, tol: float) -> EMResult[P]:
+    """The result of which `before` lacks the last log-likelihood."""
+    gained = score(before.parameters)
+    if not np.isfinite(gained):
+        raise NumericalError(
+            f"EM's last parameters have the log-likelihood {gained:g}; please report this with the data"
+        )
+    _hold_to_rising(before.log_prob, gained, n_steps, len(before.trace) + 1)
+    outcome = _ended(gained - before.log_prob, tol * n_steps) or Outcome.MAX_ITER
+    return replace(before, log_prob=gained, trace=np.append(before.trace, gained), outcome=outcome)
+
+
+def _ended(gain: float, least: float) -> Outcome | None:
+    """Whether so small a gain ends the iterations."""
+    return Outcome.CONVERGED if gain < least else None
 
 
 def _usable(log_prob: float) -> Outcome | None:

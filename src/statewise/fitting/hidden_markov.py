@@ -20,7 +20,6 @@ from statewise.inference.discrete_any import AnyChain
 from statewise.inference.discrete_inputs import InputChain
 from statewise.inference.discrete_varying import SmoothedPairs
 from statewise.kernels import _threads
-from statewise.sequences.sequences import observed_steps
 
 _NO_COUNT = 1e-200
 
@@ -31,6 +30,13 @@ class HiddenMarkov:
 
     chain: Chain | InputChain
     emission: Emission
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all parameters of a chain without inputs are finite."""
+        assert isinstance(self.chain, Chain)
+        each = (self.chain.initial, self.chain.transition, *self.emission.parameters.values())
+        return all(np.isfinite(array).all() for array in each)
 
     def along(self, inputs: np.ndarray | None) -> AnyChain:
         """The chain along rows with these inputs (rows, u)."""
@@ -62,6 +68,7 @@ def baum_welch(
     stay_prior: float = 0.0,
     transition_ridge: float = 0.0,
     fixed: Collection[str] = (),
+    waits: bool = False,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Run:
     """EM: expected counts from forward–backward, then their shares and the laws' M step.
@@ -75,6 +82,8 @@ def baum_welch(
         stay_prior: κ of the prior ∝ Π P[k, k]^κ. The trace is of log likelihood plus log prior, `log_prob` without it.
         transition_ridge: λ of the prior ∝ exp(−½ λ Σ W²) on the coefficients of transitions driven by inputs.
         fixed: 'initial_probs' and 'transition_probs' stay as they are if they are named here.
+        waits: leave the log-likelihood after the last iteration to `EMResult.judge` where theory says that it cannot fall:
+            closed M steps that no safeguard touches, without priors and known states.
 
     Source: Baum, Petrie, Soules & Weiss, Ann. Math. Statist. 41 (1970).
     """
@@ -102,9 +111,19 @@ def baum_welch(
         table = table_of(model.emission, rows, known)
         return float(discrete_any.log_prob_steps(model.along(rows.inputs), table, rows.lengths).sum()) + prior(model)
 
-    n_steps = observed_steps(rows.values)
-    run = em(start, e_step, m_step, n_steps=n_steps, max_iter=max_iter, tol=tol, score=score, on_iteration=on_iteration)
-    return replace(run, log_prob=run.log_prob - prior(run.parameters))
+    plain = waits and known is None and not stay_prior and isinstance(start.chain, Chain)
+    run = em(
+        start,
+        e_step,
+        m_step,
+        n_steps=rows.observed_steps,
+        max_iter=max_iter,
+        tol=tol,
+        score=score,
+        waits=lambda model: plain and model.emission.rises and model.is_finite,
+        on_iteration=on_iteration,
+    )
+    return run if run.judge is not None else replace(run, log_prob=run.log_prob - prior(run.parameters))
 
 
 def table_of(emission: Emission, rows: Rows, known: np.ndarray | None) -> np.ndarray | Table:

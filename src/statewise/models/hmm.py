@@ -125,6 +125,8 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         **{name: checks.Optional(Parameter()) for name in PARAMETERS},
     }
 
+    _waiting: Callable[[], FitResult] | None
+
     def __init__(
         self,
         states: int = 2,
@@ -326,6 +328,11 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         by a structure of `transitions`, by known states, or by ``init='current'``.
         ``fit_result.details["restart_log_probs"]`` has the log-likelihood of each run.
 
+        A single start of EM that uses up `max_iter` keeps the parameters of its last M step, which EM guarantees to be no worse. Where
+        that step is in closed form ('gaussian' and 'categorical', no variance at its floor or near singular, no prior, no known states),
+        their log-likelihood is computed when `fit_result`, or what needs it (`aic`, `bic`, `summary`, `save`, pickling), is first asked
+        for: the data are scored once more then, and `fit_result.seconds` includes it.
+
         Raises:
             InputError: a column is constant or all missing, or there are fewer distinct rows than states.
             NotFittedError: ``init='current'`` without parameters.
@@ -334,6 +341,7 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         by_gradient = checks.Choice(("em", "gradient")).check("method", method) == "gradient"
         prior = {name: self._options[name] for name in ("stay_prior", "transition_ridge")}
         fixed = self._options["fixed"]
+        held: dict[str, Any] = prior | {"fixed": fixed}
         if by_gradient and (known_states is not None or any(prior.values())):
             raise InputError("`method` is 'gradient', which has no known states and no prior; pass 'em'")
         max_iter = checks.Integer(1).check("max_iter", max_iter)
@@ -345,13 +353,14 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         rows, known = rows_of(seqs), known_labels(known_states, seqs, self._options["states"])
         starts = list(self._starts(seqs, rows, known, init, restarts, seed))
         most = min(max_iter, _WARM) if by_gradient else max_iter
+        waits = len(starts) == 1 and not by_gradient  # else the score has a say in the parameters
         with progress("fitting HMM", len(starts) * most) as advance:
 
             def run(begin: Callable[[], HiddenMarkov]) -> Run:
                 found = baum_welch(
-                    begin(), rows, max_iter=most, tol=tol, known=known, **prior, fixed=fixed, on_iteration=advance
+                    begin(), rows, max_iter=most, tol=tol, known=known, waits=waits, on_iteration=advance, **held
                 )
-                advance(most - len(found.trace))
+                advance(0 if found.judge else most - len(found.trace))
                 return found
 
             runs = in_threads(run, starts, len(rows) * self._options["states"])
@@ -359,11 +368,33 @@ class HMM(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         if by_gradient:
             chosen = climb(chosen, rows, max_iter, fixed)
         ordered = init == "current" or self._given or known is not None or self._options["transitions"] in ORDERED
-        self._take(chosen.parameters if ordered else chosen.parameters.sorted())
+        found = chosen.parameters if ordered else chosen.parameters.sorted()
+        # A copy: what waits to be judged stays as it is if somebody changes the model's parameters in place.
+        self._take(found.reordered(np.arange(found.emission.states)) if chosen.judge else found)
         self._learn_schema(seqs)
         self._training = rows
-        self.fit_result = _fit_result(seqs, runs, chosen, time.perf_counter() - begun)
+        notes = _notes(seqs, runs, chosen)
+        if chosen.judge is None:
+            self.fit_result = _fit_result(rows.observed_steps, runs, chosen, notes, time.perf_counter() - begun)
+        else:
+            self._waiting = partial(_judged, chosen, rows.observed_steps, notes, time.perf_counter() - begun)
         return self
+
+    @property
+    def fit_result(self) -> FitResult | None:
+        """How the last fit went; None before there was one. The log-likelihood may be computed here, see `fit`."""
+        if self._waiting is not None:
+            self.fit_result = self._waiting()
+        return self._fit_result
+
+    @fit_result.setter
+    def fit_result(self, result: FitResult | None) -> None:
+        self._fit_result, self._waiting = result, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: the log-likelihood rather than the way to it."""
+        _ = self.fit_result
+        return self.__dict__
 
     def _estimate(self) -> Estimates | None:
         """Standard errors with the initial law held where it is; entries at the edge of their range have none."""
@@ -436,7 +467,7 @@ def _plain(option: Any) -> Any:
     return dict(option) if isinstance(option, tuple) else option
 
 
-def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -> FitResult:
+def _notes(seqs: Sequences, runs: list[Run], chosen: Run) -> tuple[str, ...]:
     notes = hidden_markov.notes(runs, chosen)
     chain = chosen.parameters.chain
     if seqs.inputs is not None and isinstance(chain, InputChain):
@@ -446,10 +477,21 @@ def _fit_result(seqs: Sequences, runs: list[Run], chosen: Run, seconds: float) -
             f"the inputs {', '.join(seqs.input_columns)} are not used: only emissions 'regression' and 'autoregressive' and "
             "transitions='inputs' have a place for them",
         )
+    return notes
+
+
+def _judged(run: Run, n_steps: int, notes: tuple[str, ...], seconds: float) -> FitResult:
+    """How the only run went, once its log-likelihood is asked for."""
+    begun = time.perf_counter()
+    found = run.judged()
+    return _fit_result(n_steps, [found], found, notes, seconds + time.perf_counter() - begun)
+
+
+def _fit_result(n_steps: int, runs: list[Run], chosen: Run, notes: tuple[str, ...], seconds: float) -> FitResult:
     return FitResult(
         chosen.outcome,
         chosen.log_prob,
-        seqs.n_observed_steps,
+        n_steps,
         chosen.trace,
         seconds,
         notes,
