@@ -447,6 +447,52 @@ def test_a_step_sees_new_weights_and_leaves_its_arguments_alone():
     assert "_stepper" not in copy.deepcopy(ours).__dict__
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_step_after_training_is_the_trained_layer(kind, options):
+    """Weights changed in place, by an optimiser, by load_state_dict or by a new `data` count from the next step on."""
+    ours, _ = twins(kind, torch.float32, num_layers=2, **options)
+    x = torch.randn(1, 4)
+    optimiser = torch.optim.SGD(ours.parameters(), lr=0.01)
+
+    def train():
+        ours(x[None])[0].square().sum().backward()
+        optimiser.step()
+
+    def load():
+        ours.load_state_dict({name: value * 0.9 for name, value in ours.state_dict().items()})
+
+    def replace():
+        ours.weight_ih_l1.data = ours.weight_ih_l1.data * 1.5
+
+    before = ours.step(x[0])[0]
+    for change in (train, load, replace):
+        change()
+        y = ours.step(x[0])[0]
+        assert not torch.equal(y, before)
+        torch.testing.assert_close(y, ours(x)[0].detach()[0], rtol=0, atol=TOLERANCE[torch.float32])
+        before = y
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_steps_of_strided_and_mixed_arguments(kind):
+    """What is no plain contiguous tensor goes another way to the same numbers."""
+    ours, _ = twins(kind, torch.float64, num_layers=2)
+    x = torch.randn(3, 4, dtype=torch.float64)
+    before = ours.step(x)[1]
+    wanted = ours.step(x, before)[0]
+    parts = before if kind == "LSTM" else (before,)
+    strided = tuple(part.transpose(0, 2).contiguous().transpose(0, 2) for part in parts)
+    arrays = tuple(part.numpy() for part in strided)
+    for form in (strided, arrays, tuple(part.clone().requires_grad_() for part in parts)):
+        given = form if kind == "LSTM" else form[0]
+        for value in (x, x.T.contiguous().T, x.clone().requires_grad_(), x.numpy(), x.T.contiguous().T.numpy()):
+            y = ours.step(value, given)[0]
+            assert type(y) is (np.ndarray if isinstance(value, np.ndarray) else torch.Tensor)
+            np.testing.assert_array_equal(y, wanted)
+    empty, _ = ours.step(np.zeros((0, 4)))
+    assert empty.shape == (0, 5)
+
+
 def test_a_step_begins_at_the_learned_state():
     layer = fast.LSTM(4, 5, learn_initial=True, dtype=torch.float64)
     with torch.no_grad():
@@ -463,6 +509,21 @@ def test_wrong_steps_are_named():
             layer.step(x)
     with pytest.raises(sw.InputError, match="`state`"):
         layer.step(np.zeros(4, np.float32), np.zeros((1, 6), np.float32))
+    for x in (torch.zeros(3), torch.zeros(4, dtype=torch.float64), torch.zeros(2, 2, 4), torch.zeros(())):
+        with pytest.raises(sw.InputError, match="`x`"):
+            layer.step(x)
+    for state in (
+        torch.zeros(5),
+        torch.zeros(1, 5, dtype=torch.float64),
+        torch.zeros(1, 2, 5),
+        (torch.zeros(1, 5),),
+        0.0,
+    ):
+        with pytest.raises(sw.InputError, match="`state`"):
+            layer.step(torch.zeros(4), state)
+    for state in (np.zeros((1, 5), np.float32), (np.zeros((1, 5), np.float32), None), (np.zeros((1, 5), np.float32),)):
+        with pytest.raises(sw.InputError, match="`state`"):
+            fast.LSTM(4, 5).step(np.zeros(4, np.float32), state)
     with pytest.raises(sw.UnsupportedError, match="bidirectional"):
         fast.GRU(4, 5, bidirectional=True).step(np.zeros(4, np.float32))
 

@@ -1,9 +1,11 @@
-"""One step of a recurrent layer, as data arrive.
+"""One step of a stack of recurrent layers, as data arrive.
 
-Arrays are (rows, columns), one row a sequence: `x` (B, d), `h`, `c`, `new` and `new_c` (B, H). `source` holds torch's W_ih and W_hh, each
-as one row, and its biases (1, G H), or (1, 0) if there are none; `packed` (d + 1 + Hp, blocks Hp) is `weight` of `_weights`, made from them when they
-were `seen` (1, all their entries); a step compares and packs again what has changed, which costs a small part of the step.
-`blocks` (2, G) are `into` and `onto`.
+`x` (d,) or (B, d) and the state `h`, `c` (L, H) or (L, B, H) are C-contiguous arrays, or their addresses; `new` and `y` receive the state and the
+last layer's output, `new` with an axis of two in front for the LSTM's h and c. A row of `table` (L, 10) int64 describes a layer: d, the entries of a
+bias (0 if there is none), the gates G, and the addresses of W_ih, W_hh, b_ih, b_hh (torch's), `seen`, `packed` and `blocks`.
+
+`packed` (d + 1 + Hp, blocks Hp) is `weight` of `_weights`, made from the parameters when they were `seen` (1, all their entries); a step compares
+and packs again what has changed, which costs a small part of the step. `blocks` (2, G) are `into` and `onto`.
 """
 
 from __future__ import annotations
@@ -11,9 +13,17 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels import elman, gru, lstm
+from statewise.kernels._address import address, array_at
 from statewise.kernels._jit import jit
 from statewise.kernels._lanes import load, positive, total, width, zeros
 from statewise.kernels._weights import pack_forward
+
+
+@jit
+def _apart(part, seen, k, place):
+    """|differences| of a block."""
+    d = load(part, 0, k) - load(seen, 0, place + k)
+    return positive(d) + positive(d * -1.0)
 
 
 @jit
@@ -21,10 +31,14 @@ def _changed(part, seen, place):
     """Whether a parameter differs from the entries of `seen` from `place` on, which are overwritten then. NaN differs from itself."""
     count, lanes = part.shape[1], width(part)
     whole = count - count % lanes
+    fours = count - count % (4 * lanes)
     sums = zeros(part)
-    for k in range(0, whole, lanes):
-        d = load(part, 0, k) - load(seen, 0, place + k)
-        sums = sums + (positive(d) + positive(d * -1.0))
+    for k in range(0, fours, 4 * lanes):  # four at a time, lest each addition wait for the one before
+        left = _apart(part, seen, k, place) + _apart(part, seen, k + lanes, place)
+        right = _apart(part, seen, k + 2 * lanes, place) + _apart(part, seen, k + 3 * lanes, place)
+        sums = sums + (left + right)
+    for k in range(fours, whole, lanes):
+        sums = sums + _apart(part, seen, k, place)
     same = total(sums) == 0
     for k in range(whole, count):
         same &= part[0, k] == seen[0, place + k]
@@ -35,16 +49,24 @@ def _changed(part, seen, place):
 
 
 @jit
-def refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, inputs, size):
-    """Pack the weights again if any of them has changed."""
-    first, second = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]
+def _weight(table, k, size, like):
+    """`packed` of layer k, packed again if any of its parameters has changed."""
+    inputs, biases, rows = table[k, 0], table[k, 1], table[k, 2] * size
+    blocks = array_at(table[k, 9], 2, table[k, 2], table)
+    lanes = width(like)
+    padded = (size + lanes - 1) // lanes * lanes
+    first, second = rows * inputs, rows * (inputs + size)
+    w_ih, w_hh = array_at(table[k, 3], 1, first, like), array_at(table[k, 4], 1, rows * size, like)
+    b_ih, b_hh = array_at(table[k, 5], 1, biases, like), array_at(table[k, 6], 1, biases, like)
+    seen = array_at(table[k, 7], 1, second + 2 * biases, like)
+    packed = array_at(table[k, 8], inputs + 1 + padded, (max(blocks[0].max(), blocks[1].max()) + 1) * padded, like)
     changed = _changed(w_ih, seen, 0) | _changed(w_hh, seen, first)
-    changed |= _changed(b_ih, seen, second) | _changed(b_hh, seen, second + b_ih.shape[1])
+    changed |= _changed(b_ih, seen, second) | _changed(b_hh, seen, second + biases)
     if changed:
-        rows = blocks.shape[1] * size
         packed[:] = 0
         wide, tall = w_ih.reshape((rows, inputs)), w_hh.reshape((rows, size))
-        pack_forward(wide, tall, b_ih.reshape(b_ih.shape[1]), b_hh.reshape(b_hh.shape[1]), blocks[0], blocks[1], packed)
+        pack_forward(wide, tall, b_ih.reshape(biases), b_hh.reshape(biases), blocks[0], blocks[1], packed)
+    return packed
 
 
 @jit
@@ -71,31 +93,72 @@ def _cut(state, new):
 
 
 @jit
-def elman_step(x, h, new, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, rectified):
-    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
-    operand, state = _operand(x, h, packed.shape[1])
-    elman.advance(operand, 0, x.shape[0], packed, np.empty((x.shape[0], packed.shape[1]), x.dtype), state, 0, rectified)
-    _cut(state, new)
+def _elman(x, h, new, y, table, rectified):
+    layers, rows, size = new.shape
+    given, before = array_at(x, rows, table[0, 0], new), array_at(h, layers * rows, size, new)
+    for k in range(layers):
+        packed = _weight(table, k, size, new)
+        operand, state = _operand(given, before[k * rows : (k + 1) * rows], packed.shape[1])
+        elman.advance(operand, 0, rows, packed, np.empty((rows, packed.shape[1]), new.dtype), state, 0, rectified)
+        _cut(state, new[k])
+        given = new[k]
+    _cut(given, y)
 
 
 @jit
-def gru_step(x, h, new, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks):
-    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
-    operand, state = _operand(x, h, packed.shape[1] // 4)
-    saved = np.empty((x.shape[0], packed.shape[1]), x.dtype)
-    gru.advance(x.shape[1], operand, 0, x.shape[0], operand, x.shape[1] + 1, packed, saved, state, 0)
-    _cut(state, new)
+def _gru(x, h, new, y, table):
+    layers, rows, size = new.shape
+    given, before = array_at(x, rows, table[0, 0], new), array_at(h, layers * rows, size, new)
+    for k in range(layers):
+        packed = _weight(table, k, size, new)
+        inputs, columns = table[k, 0], packed.shape[1]
+        operand, state = _operand(given, before[k * rows : (k + 1) * rows], columns // 4)
+        saved = np.empty((rows, columns), new.dtype)
+        gru.advance(inputs, operand, 0, rows, operand, inputs + 1, packed, saved, state, 0)
+        _cut(state, new[k])
+        given = new[k]
+    _cut(given, y)
 
 
 @jit
-def lstm_step(x, h, c, new, new_c, w_ih, w_hh, b_ih, b_hh, seen, packed, blocks):
-    refresh(w_ih, w_hh, b_ih, b_hh, seen, packed, blocks, x.shape[1], h.shape[1])
-    padded = packed.shape[1] // 4
-    operand, state = _operand(x, h, padded)
-    cell = np.zeros((x.shape[0], padded), x.dtype)
-    for i in range(x.shape[0]):
-        for k in range(c.shape[1]):
-            cell[i, k] = c[i, k]
-    lstm.advance(operand, 0, x.shape[0], None, packed, np.empty((x.shape[0], 6 * padded), x.dtype), state, cell, 0)
-    _cut(state, new)
-    _cut(cell, new_c)
+def _lstm(x, h, c, new, y, table):
+    _, layers, rows, size = new.shape
+    given = array_at(x, rows, table[0, 0], new)
+    before, cells = array_at(h, layers * rows, size, new), array_at(c, layers * rows, size, new)
+    for k in range(layers):
+        packed = _weight(table, k, size, new)
+        padded = packed.shape[1] // 4
+        operand, state = _operand(given, before[k * rows : (k + 1) * rows], padded)
+        cell = np.zeros((rows, padded), new.dtype)
+        for i in range(rows):
+            for j in range(size):
+                cell[i, j] = cells[k * rows + i, j]
+        lstm.advance(operand, 0, rows, None, packed, np.empty((rows, 6 * padded), new.dtype), state, cell, 0)
+        _cut(state, new[0, k])
+        _cut(cell, new[1, k])
+        given = new[0, k]
+    _cut(given, y)
+
+
+@jit
+def tanh_step(x, h, new, y, table):
+    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
+    _elman(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table, False)
+
+
+@jit
+def relu_step(x, h, new, y, table):
+    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
+    _elman(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table, True)
+
+
+@jit
+def gru_step(x, h, new, y, table):
+    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
+    _gru(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table)
+
+
+@jit
+def lstm_step(x, h, c, new, y, table):
+    shape = (2, table.shape[0], y.size // y.shape[-1], y.shape[-1])
+    _lstm(address(x), address(h), address(c), new.reshape(shape), y.reshape(shape[2:]), table)

@@ -34,6 +34,7 @@ class _Layer(nn.RNNBase):
     time_constant: float | None = None
     decay_inputs: int = 0
     path: str = ""
+    _stepper: Stepper | None = None
 
     def __init__(
         self,
@@ -119,14 +120,13 @@ class _Layer(nn.RNNBase):
             >>> y.shape, state.shape
             ((3,), (1, 3))
         """
-        weights: list[Any] = self._flat_weights
-        pointers = [weight.data_ptr() for weight in weights]
-        stepper = self.__dict__.get("_stepper")
+        pointers = list(map(Tensor.data_ptr, self._flat_weights))
+        stepper = self._stepper
         if stepper is None or stepper.pointers != pointers:
             stepper = self.__dict__["_stepper"] = self._new_stepper(pointers)
         if state is None and self.learn_initial:
             state = self._initial_arrays(x)
-        if self._decays or elapsed is not None:
+        if elapsed is not None or self.time_constant is not None or self.decay_inputs:
             if not self._decays or elapsed is None:
                 raise InputError("pass `elapsed` to a layer that decays with time, and to no other")
             state = state if state is None else self._decayed(state, elapsed)
