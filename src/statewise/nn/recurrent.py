@@ -120,7 +120,8 @@ class _Layer(nn.RNNBase):
             >>> y.shape, state.shape
             ((3,), (1, 3))
         """
-        pointers = list(map(Tensor.data_ptr, self._flat_weights))
+        weights: Any = self._flat_weights
+        pointers = list(map(Tensor.data_ptr, weights))
         stepper = self._stepper
         if stepper is None or stepper.pointers != pointers:
             stepper = self.__dict__["_stepper"] = self._new_stepper(pointers)
