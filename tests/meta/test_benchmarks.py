@@ -18,9 +18,16 @@ def a_workload(ours: float, peer: float, **changes) -> Workload:
     return Workload(name="planted", what="a number", build=lambda _: pair, **given)
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+# dynamax brings JAX along, which only `make bench` installs.
+OFTEN = [name for name, workload in WORKLOADS.items() if "dynamax" not in workload.packages]
+NIGHTLY = [pytest.param(name, marks=pytest.mark.nightly) for name in WORKLOADS if name not in OFTEN]
+
+
+@pytest.mark.parametrize("name", [*OFTEN, *NIGHTLY])
 def test_every_workload_agrees_with_its_peer(name):
     workload = WORKLOADS[name]
+    for package in workload.packages:
+        pytest.importorskip(package)
     pair = workload.build(workload.quick_steps)
     assert (pair.peer is None) == (workload.peer == "") == (pair.difference is None)
     if pair.peer is not None:
