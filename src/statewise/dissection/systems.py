@@ -178,7 +178,7 @@ class Stack(System):
         return np.concatenate(found, axis=1)
 
     def pull(self, t: int, cotangents: np.ndarray) -> np.ndarray:
-        totals, _ = self._totals(t, cotangents)
+        totals, _ = self.totals(t, cotangents)
         found = [layer.pull(t, total) for layer, total in zip(self.layers, totals, strict=True)]
         return np.concatenate(found, axis=2)
 
@@ -190,9 +190,9 @@ class Stack(System):
         return np.concatenate(found, axis=1)
 
     def pull_input(self, t: int, cotangents: np.ndarray) -> np.ndarray:
-        return self._totals(t, cotangents)[1]
+        return self.totals(t, cotangents)[1]
 
-    def _totals(self, t: int, cotangents: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def totals(self, t: int, cotangents: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Each layer's cotangents with what comes down from the layers above within the step, and what leaves at the bottom."""
         totals: list[np.ndarray] = []
         down: np.ndarray | None = None
