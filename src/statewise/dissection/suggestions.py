@@ -117,7 +117,7 @@ def _against_vanishing(d: Dissection, far: Reach) -> list[Suggestion]:
             return []
         wanted, because = needs, f"{left:.1g} of the gradient is left {needs:g} steps back, where the task needs it"
     kinds = set(cell_kinds(d.subject).values())
-    after = f"`gradient_flow`: more than {ENOUGH:.0%} left at a lag of {wanted:g}"
+    after = f"`gradient_flow`: more than {100 * ENOUGH:g} % left at a lag of {wanted:g}"
     found: list[Suggestion] = []
     if kinds & set(GATED):
         horizon, bias = 2.0 * wanted, float(-np.log(np.expm1(1.0 / wanted)))
@@ -188,7 +188,7 @@ def _for_stacks(d: Dissection) -> list[Suggestion]:
             {},
             "each layer's input added to its output",
             f"the gradient that reaches the lowest layer within a step is {share:.2g} of the top layer's",
-            "`sw.dissection.depth_share`: closer to 1",
+            "this suggestion, which a larger share makes go away",
             "He, Zhang, Ren & Sun 2016",
         )
     ]
