@@ -15,6 +15,7 @@ from statewise._core import checks
 from statewise._core.errors import InputError, NumericalError
 from statewise.dissection.layers import CELL_MODULES, LAYERS, Call, array, cell_system, flip, layer_systems, read_call
 from statewise.dissection.losses import Pulled, pull_loss
+from statewise.dissection.not_finite import trouble
 from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import System
 
@@ -56,6 +57,7 @@ def open_module(
         result = module(*args, **kwargs)
         if not calls:
             raise InputError("`model` ran without calling any of its recurrent layers; nothing was seen")
+        refuse_not_finite(module, calls)
         pulled = pull_loss(result, [call.output for _, _, call in calls], loss, _rows(args, kwargs))
     sites, error = [], 0.0
     for k, (name, place, call) in enumerate(calls):
@@ -218,13 +220,17 @@ def _shortened(call: Call, lengths: Any) -> Call:
     return Call(call.inputs, given, call.initial, call.output, call.padded, call.elapsed)
 
 
+def refuse_not_finite(module: nn.Module, calls: list[tuple[str, nn.Module, Call]]) -> None:
+    """Raise where a layer put out something that is not finite, and say where that began."""
+    if all(bool(torch.isfinite(call.output).all()) for _, _, call in calls):
+        return
+    found = trouble(module, calls)
+    if found:
+        raise NumericalError(f"the network's output is not finite on this batch: {found}")
+
+
 def _difference(call: Call, replayed: np.ndarray) -> float:
     own = array(call.padded(call.output))
-    if not np.isfinite(own).all():
-        raise NumericalError(
-            "the network's output is not finite on this batch; look at its inputs and weights, and at `sw.dissection.Monitor`, which finds the "
-            "first step where that begins"
-        )
     inside = np.arange(own.shape[1]) < call.lengths[:, None]
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
