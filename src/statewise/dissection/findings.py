@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from statewise.dissection.dissection import Dissection
 
 _UNEVEN = 0.5  # of the typical factor, below which one step loses more than the others
+_STUCK = 0.5  # share of steps and units
+_WAYS = {"low": "closed", "high": "open", "flat": "flat"}  # how an activation is saturated
+_KEEPING = ("f", "z")  # of an LSTM and a GRU: open, they carry the state on
 _SLOWER = 1.5  # times the rate of another layer
 
 
@@ -92,6 +95,21 @@ def _by_layer(d: Dissection, kind: str) -> list[Finding]:
 
 
 def _saturation(d: Dissection) -> list[Finding]:
-    if "saturation" not in d.computed or d.saturation.status is Status.REFUSED:
+    """The layer and gate that is stuck most, and the unit in it; a gate that keeps and is open is no fault."""
+    each = d.computed.get("saturation")
+    if each is None or each.status is Status.REFUSED:
         return []
-    return []
+    stuck = [
+        (share, way, layer, gate)
+        for kind, way in _WAYS.items()
+        for layer, gates in each.data[kind].items()
+        for gate, share in gates.items()
+        if share > _STUCK and not (kind == "high" and gate in _KEEPING)
+    ]
+    if not stuck:
+        return []
+    share, way, layer, gate = max(stuck)
+    units = np.asarray(each.data["by_unit"][layer][gate])
+    worst = int(np.argmax(units))
+    text = f"In {layer} {gate} is {way} at {100 * share:.0f} % of steps and units; unit {worst} is stuck at {100 * units[worst]:.0f} % of steps."
+    return [Finding("saturates", f"{layer}, {gate}, unit {worst}", text)]

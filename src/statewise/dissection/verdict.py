@@ -13,12 +13,15 @@ from statewise.dissection.reach import ENOUGH, reach
 if TYPE_CHECKING:
     from statewise.dissection.dissection import Dissection
 
+_SHORT = 5.0  # steps
+
 
 def verdict(d: Dissection) -> str:
     """All that matters in one line: how long the gradient lasts and must last, λ₁, the gap to the classical optimum, what would help."""
     parts = [clause(d) for clause in _CLAUSES]
     text = "; ".join(part for part in parts if part)
-    return f"{text[:1].upper()}{text[1:]}." if text else "Nothing was found out."
+    first = text[:1].upper() if text[:1].isascii() else text[:1]  # λ stays small
+    return f"{first}{text[1:]}." if text else "Nothing was found out."
 
 
 def summary(d: Dissection) -> str:
@@ -60,6 +63,16 @@ def _needs(d: Dissection) -> str:
     return f"your task needs {d.needs:g}, where {said} of the gradient is left" + ("" if left >= ENOUGH else ": too little")
 
 
+def _short_units(d: Dissection) -> str:
+    """The share of units whose gate forgets within a few steps, where there are gates and they have been looked at."""
+    each = d.computed.get("time_constants")
+    if each is None or each.status is Status.REFUSED or "geometric" not in each.data:
+        return ""
+    tau = np.concatenate([np.ravel(part) for part in each.data["geometric"].values()])
+    share = float(np.mean(tau < _SHORT * d.subject.dt))
+    return f"{100 * share:.0f} % of units have τ < {_SHORT * d.subject.dt:g}"
+
+
 def _exponent(d: Dissection) -> str:
     each = d.lyapunov
     top, error = float(each.value[0]), float(each.data["standard_error"][0])
@@ -73,4 +86,4 @@ def _suggested(d: Dissection) -> str:
     return f"suggested: {d.suggestions[0].text}" if d.suggestions else ""
 
 
-_CLAUSES: tuple[Callable[[Dissection], str], ...] = (_half_life, _needs, _exponent, _suggested)
+_CLAUSES: tuple[Callable[[Dissection], str], ...] = (_half_life, _needs, _short_units, _exponent, _suggested)
