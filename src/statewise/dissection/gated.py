@@ -74,6 +74,15 @@ class GatedSystem(System):
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return self.cell.step(self.params, x, state)
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        before = state if self.decay is None else state * self.decay[b, t]
+        return self.step(self.inputs[b, t] if x is None else x, before)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.cell.name != "linear" or self.decay is not None:
+            return None
+        return self.weight, self.params["weight_ih_l0"]
+
     def jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return self.cell.jacobian(self.params, x, state)
 
@@ -149,12 +158,14 @@ def filled(direct: np.ndarray) -> list[tuple[int, int]]:
 def gathered(coefficients: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """(B, m·H, k): block i is Σ over gates of diag(coefficients[:, i, g]) sums[:, g], for sums (B, G·H, k)."""
     batch, carried, gates, H = coefficients.shape
-    by_gate = sums.reshape(batch, gates, H, -1)
-    return np.einsum("bmgh,bghk->bmhk", coefficients, by_gate).reshape(batch, carried * H, -1)
+    k = sums.shape[2]
+    by_gate = sums.reshape(batch, gates, H, k)
+    return np.einsum("bmgh,bghk->bmhk", coefficients, by_gate).reshape(batch, carried * H, k)
 
 
 def scattered(coefficients: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
     """(B, r, G·H): for gate g, Σ over blocks of cotangents[:, :, block i] · coefficients[:, i, g]."""
     batch, carried, gates, H = coefficients.shape
-    by_block = cotangents.reshape(batch, -1, carried, H)
-    return np.einsum("brmh,bmgh->brgh", by_block, coefficients).reshape(batch, -1, gates * H)
+    rows = cotangents.shape[1]
+    by_block = cotangents.reshape(batch, rows, carried, H)
+    return np.einsum("brmh,bmgh->brgh", by_block, coefficients).reshape(batch, rows, gates * H)
