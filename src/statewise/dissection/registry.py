@@ -34,6 +34,9 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "gradient_flow": ("gradient_flow", "Gradient flow", True),
     "gradient_half_life": ("gradient_half_life", "Gradient half-life", True),
     "lyapunov": ("lyapunov", "Lyapunov spectrum", True),
+    "memory_horizon": ("memory_horizon", "Memory horizons", False),
+    "memory_capacity": ("memory_capacity", "Memory capacity", False),
+    "participation_ratio": ("participation_ratio", "Participation ratio", False),
 }
 
 
