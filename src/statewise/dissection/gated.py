@@ -71,14 +71,26 @@ class GatedSystem(System):
     def readout_size(self) -> int:
         return self.hidden_size
 
+    @cached_property
+    def usual_decay(self) -> np.ndarray:
+        """(n,) the geometric mean of the decay between two steps, which holds wherever a step is not one of the trajectories'."""
+        if self.decay is None:
+            return np.ones(self.size, self.dtype)
+        found: np.ndarray = np.exp(np.log(self.decay[self.mask]).mean(axis=0))
+        return found
+
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        return self.cell.step(self.params, x, state)
+        return self.cell.step(self.params, x, state * self.usual_decay)
+
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        before = state if self.decay is None else state * self.decay[:, t]
+        return self.cell.step(self.params, self.inputs[:, t] if x is None else x, before)
 
     def jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        return self.cell.jacobian(self.params, x, state)
+        return self.cell.jacobian(self.params, x, state * self.usual_decay) * self.usual_decay
 
     def input_jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        parts = self.cell.linearise(self.params, x, state)
+        parts = self.cell.linearise(self.params, x, state * self.usual_decay)
         weight = self.params["weight_ih_l0"].reshape(-1, self.hidden_size, x.shape[-1])
         return np.einsum("nmgh,ghd->nmhd", parts.driven, weight).reshape(len(x), self.size, -1)
 
@@ -123,12 +135,28 @@ class GatedSystem(System):
     def pull_input(self, t: int, cotangents: np.ndarray) -> np.ndarray:
         return scattered(self.parts_at(t).driven, cotangents) @ self.params["weight_ih_l0"]
 
-    def direct(self, t: int) -> np.ndarray:
+    def jacobian(self, t: int) -> np.ndarray:
         parts, H = self.parts_at(t), self.hidden_size
         result = np.zeros((self.batch, self.size, self.size), self.dtype)
-        units = np.arange(H)
-        for i, j in filled(parts.direct):
-            result[:, i * H + units, j * H + units] = parts.direct[:, i, j]
+        result[:, :, :H] = recurrent_block(parts.recurrent, self.weight)
+        self._add_diagonals(parts.direct, result)
+        return result if self.decay is None else result * self.decay[:, t, None]
+
+    def direct(self, t: int) -> np.ndarray:
+        result = np.zeros((self.batch, self.size, self.size), self.dtype)
+        self._add_diagonals(self.parts_at(t).direct, result)
+        return result if self.decay is None else result * self.decay[:, t, None]
+
+    def _add_diagonals(self, direct: np.ndarray, result: np.ndarray) -> None:
+        H, units = self.hidden_size, np.arange(self.hidden_size)
+        for i, j in filled(direct):
+            result[:, i * H + units, j * H + units] += direct[:, i, j]
+
+    def pull_direct(self, t: int, cotangents: np.ndarray) -> np.ndarray:
+        direct, H = self.parts_at(t).direct, self.hidden_size
+        result = np.zeros_like(cotangents)
+        for i, j in filled(direct):
+            result[:, :, j * H : (j + 1) * H] += cotangents[:, :, i * H : (i + 1) * H] * direct[:, None, i, j]
         return result if self.decay is None else result * self.decay[:, t, None]
 
     def at(self, precision: Precision) -> GatedSystem:

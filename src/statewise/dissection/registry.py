@@ -34,6 +34,7 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "gradient_flow": ("gradient_flow", "Gradient flow", True),
     "gradient_half_life": ("gradient_half_life", "Gradient half-life", True),
     "lyapunov": ("lyapunov", "Lyapunov spectrum", True),
+    "kaplan_yorke": ("kaplan_yorke", "Kaplan–Yorke dimension", False),
 }
 
 
