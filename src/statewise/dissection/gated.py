@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -60,7 +61,17 @@ class GatedSystem(System):
         before = self.states[:, :-1][:, times]
         if self.decay is not None:
             before = before * self.decay[:, times]
-        return self.cell.linearise(self.params, self.inputs[:, times], before)
+        return self.linearised_at(self.inputs[:, times], before)
+
+    def linearised_at(self, x: np.ndarray, state: np.ndarray) -> Linearised:
+        """The cell taken apart anywhere: x (…, d), and s (…, n) when the step begins, after any decay."""
+        return self.cell.linearise(self.params, x, state)
+
+    def chunks(self) -> Iterator[tuple[slice, Linearised]]:
+        """All steps taken apart, a few dozen at a time."""
+        for start in range(0, self.steps, _CHUNK):
+            times = slice(start, min(start + _CHUNK, self.steps))
+            yield times, self._linearised(times)
 
     @property
     def hidden_size(self) -> int:
@@ -167,6 +178,11 @@ class GatedSystem(System):
         decay = None if self.decay is None else self.decay.astype(precision)
         return type(self)(self.cell, params, inputs, self.lengths, None, self.label, decay, states)
 
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.decay, found._chunk = None if self.decay is None else self.decay[which], None
+        return found
+
 
 def filled(direct: np.ndarray) -> list[tuple[int, int]]:
     """The blocks (i, j) of direct (B, m, m, H) that are not zero."""
@@ -177,12 +193,14 @@ def filled(direct: np.ndarray) -> list[tuple[int, int]]:
 def gathered(coefficients: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """(B, m·H, k): block i is Σ over gates of diag(coefficients[:, i, g]) sums[:, g], for sums (B, G·H, k)."""
     batch, carried, gates, H = coefficients.shape
-    by_gate = sums.reshape(batch, gates, H, -1)
-    return np.einsum("bmgh,bghk->bmhk", coefficients, by_gate).reshape(batch, carried * H, -1)
+    by_gate = sums.reshape(batch, gates, H, sums.shape[2])
+    found = np.einsum("bmgh,bghk->bmhk", coefficients, by_gate)
+    return found.reshape(batch, carried * H, sums.shape[2])
 
 
 def scattered(coefficients: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
     """(B, r, G·H): for gate g, Σ over blocks of cotangents[:, :, block i] · coefficients[:, i, g]."""
     batch, carried, gates, H = coefficients.shape
-    by_block = cotangents.reshape(batch, -1, carried, H)
-    return np.einsum("brmh,bmgh->brgh", by_block, coefficients).reshape(batch, -1, gates * H)
+    by_block = cotangents.reshape(batch, cotangents.shape[1], carried, H)
+    found = np.einsum("brmh,bmgh->brgh", by_block, coefficients)
+    return found.reshape(batch, cotangents.shape[1], gates * H)

@@ -52,9 +52,9 @@ class ProjectedSystem(GatedSystem):
         H = self.hidden_size
         return np.concatenate([unprojected[..., :H] @ self.params["weight_hr_l0"].T, unprojected[..., H:]], axis=-1)
 
-    def _linearised(self, times: slice) -> Linearised:
-        params, before = self._unprojected(self.states[:, :-1][:, times])
-        return self.cell.linearise(params, self.inputs[:, times], before)
+    def linearised_at(self, x: np.ndarray, state: np.ndarray) -> Linearised:
+        params, before = self._unprojected(state)
+        return self.cell.linearise(params, x, before)
 
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         parts, P, H = self.parts_at(t), self.readout_size, self.hidden_size

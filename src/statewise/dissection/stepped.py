@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -123,3 +123,8 @@ class SteppedSystem(System):
 
     def jacobian(self, t: int) -> np.ndarray:
         return self._matrices("state", t)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found._held = {}
+        return found

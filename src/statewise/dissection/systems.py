@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -120,6 +121,15 @@ class System(abc.ABC):
         """Itself with its numbers in float32 or float64."""
         return self
 
+    def rows(self, which: np.ndarray) -> Self:
+        """The same for some of its sequences, by their indices; a system with more of its own by sequence adds it."""
+        found = copy.copy(self)
+        found.inputs, found.states, found.lengths = self.inputs[which], self.states[which], self.lengths[which]
+        for name in list(found.__dict__):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del found.__dict__[name]
+        return found
+
 
 class JacobianSystem(System):
     """Given matrices, one a step: nothing else is known of the recurrence."""
@@ -133,6 +143,11 @@ class JacobianSystem(System):
         self.inputs = np.zeros((batch, steps, 0), matrices.dtype)
         self.states = np.zeros((batch, steps + 1, size), matrices.dtype)
         self.lengths = np.full(batch, steps)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.matrices = self.matrices[which]
+        return found
 
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         raise NotImplementedError("given matrices have no step")
@@ -259,3 +274,8 @@ class Stack(System):
 
     def at(self, precision: Precision) -> System:
         return Stack([layer.at(precision) for layer in self.layers], self.label)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.layers = tuple(layer.rows(which) for layer in self.layers)
+        return found
