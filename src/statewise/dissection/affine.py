@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from statewise.dissection.systems import Precision, System
@@ -102,6 +104,11 @@ class AffineSystem(System):
 
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         return super().spread(cotangents) if self.read is None else cotangents @ self.read.astype(cotangents.dtype)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.which, found.offset = self.which[which], self.offset[which]
+        return found
 
     def at(self, precision: Precision) -> AffineSystem:
         if self.dtype == precision:

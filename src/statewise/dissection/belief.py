@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
-from statewise.dissection.lyapunov import Spectrum, growths
+from statewise.dissection.spectrum import Spectrum, growths
 from statewise.dissection.systems import System
 
 
@@ -104,6 +106,11 @@ class BeliefSystem(System):
             each.astype(precision) for each in (self.inputs, self.transition, self.states)
         )
         return BeliefSystem(evidence, transition, states[:, 0], self.lengths, self.label, states)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.transition = self.transition if self.transition.ndim == 2 else self.transition[which]
+        return found
 
     def log_densities(self) -> np.ndarray:
         """(B, T) log p(y[t] | y[… t−1]); −inf where a step is impossible."""

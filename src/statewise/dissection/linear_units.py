@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -61,7 +61,8 @@ class UnitStack(System):
 
     def __init__(self, units: list[Unit], inputs: np.ndarray, lengths: np.ndarray, initial: list[np.ndarray]) -> None:
         self.units, self.inputs, self.lengths, self.label = units, inputs, lengths, "stack"
-        self.layers, self.slopes = [], []
+        self.layers: list[AffineSystem] = []
+        self.slopes: list[np.ndarray] = []
         x = inputs
         for k, (own, start) in enumerate(zip(units, initial, strict=True)):
             self.layers.append(unit_system(own, x, lengths, start, f"layer {k}"))
@@ -141,6 +142,13 @@ class UnitStack(System):
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         found = np.zeros((*cotangents.shape[:-1], self.size), cotangents.dtype)
         found[..., self._slices[-1]] = cotangents @ self.units[-1].C.astype(cotangents.dtype)
+        return found
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.layers = [layer.rows(which) for layer in self.layers]
+        found.slopes = [slope[which] for slope in self.slopes]
+        found.top_inputs = self.top_inputs[which]
         return found
 
     def at(self, precision: Precision) -> System:

@@ -9,11 +9,11 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.seed import generator
-from statewise.dissection import lyapunov
 from statewise.dissection.diagnostic import Diagnostic, Status, refused
 from statewise.dissection.influence import geometric_mean, influence
 from statewise.dissection.memory_capacity import capacity_site, memory_capacity
 from statewise.dissection.panels import Line, Panel, Points, Rule
+from statewise.dissection.spectrum import spectrum
 from statewise.dissection.subject import Subject
 
 SOURCE = "gradient: Bengio, Simard & Frasconi 1994; ablation: Khandelwal et al. 2018; capacity: Jaeger 2001"
@@ -98,7 +98,7 @@ def half_life(subject: Subject) -> float:
     """ln 2 / (−λ₁) in units of time, λ₁ the largest exponent of all layers; infinite if it is not negative, 0 if it is −∞."""
     tops = []
     for name, system in subject.layers:
-        found = subject.remembered(("top exponent", name), lambda system=system: lyapunov.spectrum(system, 1))
+        found = subject.remembered(("top exponent", name), lambda system=system: spectrum(system, 1))
         tops.append(float(np.nanmean(found.increments)))
     top = max(tops)
     return float(np.log(2) / -top * subject.dt) if top < 0 else np.inf

@@ -37,6 +37,12 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "memory_horizon": ("memory_horizon", "Memory horizons", False),
     "memory_capacity": ("memory_capacity", "Memory capacity", False),
     "participation_ratio": ("participation_ratio", "Participation ratio", False),
+    "kaplan_yorke": ("kaplan_yorke", "Kaplan–Yorke dimension", False),
+    "time_constants": ("time_constants", "Time constants", True),
+    "saturation": ("saturation", "Saturation", True),
+    "jacobian_products": ("jacobian_products", "Products of Jacobians", False),
+    "paths": ("paths", "Gradient paths", False),
+    "error_amplification": ("error_amplification", "Error amplification", False),
 }
 
 
