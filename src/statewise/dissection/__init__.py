@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from statewise.dissection import registry
@@ -45,9 +47,7 @@ _PLACES = {  # name -> the file that defines it, loaded when it is asked for
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(importlib.import_module(f"statewise.dissection.{_PLACES[name]}"), name)
-    if name not in registry.names():
-        raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
-    return _alone(name)
+    raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
 
 
 def _alone(name: str) -> Any:
@@ -66,3 +66,16 @@ def _alone(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """An analysis has the name of its file: on the package the name means the function, also after the file was imported."""
+
+
+def _function(name: str) -> property:
+    return property(lambda package: _alone(name), lambda package, module: None)
+
+
+for _name in registry.names():
+    setattr(_Package, _name, _function(_name))
+sys.modules[__name__].__class__ = _Package

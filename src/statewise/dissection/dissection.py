@@ -149,8 +149,8 @@ def dissect(
     subject = opened(model, batch, loss, layer=layer, initial=initial, lengths=lengths, dt=dt)
     k = checks.Integer(1).check("exponents", exponents)
     wanted = checks.Optional(checks.Real(0.0, open_low=True)).check("needs", needs)
-    options = {"lyapunov": {"exponents": k, "seed": seed}, "gradient_half_life": {"seed": seed}}
-    found = Dissection(subject, options, wanted)
+    spectral = {name: {"exponents": k, "seed": seed} for name in ("lyapunov", "kaplan_yorke", "time_constants")}
+    found = Dissection(subject, {**spectral, "gradient_half_life": {"seed": seed}}, wanted)
     for name, each in registry.analyses().items():
         if each.at_once:
             getattr(found, name)

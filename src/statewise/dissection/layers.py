@@ -14,12 +14,13 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from statewise._core.errors import UnsupportedError
 from statewise.cells import CELLS
 from statewise.dissection.gated import GatedSystem
+from statewise.dissection.linear_units import lru_systems
 from statewise.dissection.projected import ProjectedSystem
 from statewise.dissection.systems import Stack, System
-from statewise.nn.diagonal import MinGRU
+from statewise.nn.diagonal import LRU, MinGRU
 
 _CELL_NAMES = {"RNN_TANH": "rnn", "RNN_RELU": "rnn-relu", "GRU": "gru", "LSTM": "lstm"}
-LAYERS: tuple[type[nn.Module], ...] = (nn.RNNBase, MinGRU)
+LAYERS: tuple[type[nn.Module], ...] = (nn.RNNBase, MinGRU, LRU)
 CELL_MODULES: tuple[type[nn.Module], ...] = (nn.RNNCellBase,)
 
 
@@ -98,7 +99,9 @@ def _tuple(state: Any) -> tuple[Tensor, ...]:
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """A float64 copy."""
+    """A float64 copy; of a complex tensor the real parts and then the imaginary ones, along its last axis."""
+    if tensor.is_complex():
+        return np.concatenate([array(tensor.real), array(tensor.imag)], axis=-1)
     found: np.ndarray = tensor.detach().to("cpu", torch.float64).numpy().copy()
     return found
 
@@ -109,6 +112,8 @@ def layer_systems(layer: Any, call: Call) -> tuple[list[System], np.ndarray]:
     A stack of one direction is one system. With two directions a layer reads both of the layer below, so that every layer and direction
     is a system of its own, its input held: all forward ones first.
     """
+    if isinstance(layer, LRU):
+        return lru_systems(layer, call)
     if getattr(layer, "layer_norm", False):
         raise UnsupportedError("`model` has a layer with layer_norm, whose equations are not replayed yet")
     two = bool(layer.bidirectional)

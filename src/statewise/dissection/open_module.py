@@ -66,7 +66,7 @@ def open_module(
         systems, replayed = layer_systems(place, call)
         error = max(error, _difference(call, replayed))
         cotangents = array(call.padded(pulled.gradients[k]))
-        sites += _sites(name, systems, cotangents, call.lengths, pulled)
+        sites += sites_of(name, systems, cotangents, call.lengths, pulled)
     return Subject(
         _described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, {"gradients": pulled}
     )
@@ -235,7 +235,7 @@ def _difference(call: Call, replayed: np.ndarray) -> float:
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
 
-def _sites(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
+def sites_of(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
     """One site a system; in a network with two directions only the top layers have the loss above them."""
     if len(systems) == 1:
         return [Site(name, systems[0], cotangents, whole=pulled.whole)]
