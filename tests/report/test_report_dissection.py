@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -88,8 +89,8 @@ def test_a_new_analysis_shows_unasked(dissections, monkeypatch):
         "Nobody 1900",
         panels=(Panel("Planted panel", "here", "there", (Line(np.arange(3), np.arange(3.0), "a line"),)),),
     )
+    monkeypatch.setattr(sys.modules["statewise.dissection.gradient_flow"], "planted", lambda subject: made, raising=False)
     monkeypatch.setitem(registry._FILES, "planted", ("gradient_flow", "A planted title", False))
-    dissections[0]._found["planted"] = made
     page = Page(dissection_page(dissections[0]))
     del dissections[0]._found["planted"]
     for words in ("A planted title", "A planted meaning.", "it was planted", "Nobody 1900", "Planted panel", "a line", "1.500"):
@@ -162,7 +163,7 @@ def test_hostile_names_change_no_structure(hostile):
         return dissection_page(sw.dissect(Net(), inputs(8, 40), needs=30, layer=name.replace(".", "")))
 
     text = page(hostile)
-    assert Page(text).shape == Page(page("harmless")).shape
+    assert Page(text).shape == Page(page("harmless".ljust(len(hostile), "x")[: len(hostile)])).shape
     blob = text[text.index('id="figures">') + len('id="figures">') :]
     assert not set("<>&\u2028\u2029") & set(blob[: blob.index("</script>")])
 

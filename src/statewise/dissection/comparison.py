@@ -18,7 +18,7 @@ from statewise.dissection.dissection import Dissection
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIRST = {"lyapunov": "λ₁"}  # what the first entry of an array is called
+_FIRST = {"lyapunov": "λ₁"}  # arrays whose first entry stands for them, and what it is called; others have their median
 
 
 @dataclass(frozen=True)
@@ -120,15 +120,17 @@ def _rows(name: str, first: Dissection, second: Dissection) -> list[Row]:
     assert b is not None
     title = registry.analysis(name).title
     if np.ndim(both[0].value):
-        title = f"{title}, {_FIRST.get(name, 'the first')}"
+        title = f"{title}, {_FIRST.get(name, 'median')}"
     return [Row(name, title, a, a_interval, b, b_interval, _difference(a, a_interval, b, b_interval))]
 
 
 def _number(each: Diagnostic) -> tuple[float | None, tuple[float, float] | None]:
-    """The value, or the first entry of it, with its interval."""
+    """The value with its interval, or what stands for an array."""
     values = np.atleast_1d(np.asarray(each.value))
     if values.dtype.kind not in "fiu" or not values.size:
         return None, None
+    if np.ndim(each.value) and each.name not in _FIRST:
+        return float(np.median(values)), None
     if each.interval is None:
         return float(values[0]), None
     low, high = (float(np.atleast_1d(end)[0]) for end in each.interval)

@@ -212,14 +212,9 @@ def _matched(first: tuple[Panel, ...], second: tuple[Panel, ...]) -> list[tuple[
 
 
 def _in_pairs(given: list[Panel]) -> list[list[Panel]]:
-    """Two narrow panels a row; a wide one alone."""
-    rows: list[list[Panel]] = []
-    for panel in given:
-        if rows and len(rows[-1]) == 1 and not _wide(panel) and not _wide(rows[-1][0]):
-            rows[-1].append(panel)
-        else:
-            rows.append([panel])
-    return rows
+    """Two narrow panels a row, then the wide ones alone."""
+    narrow = [panel for panel in given if not _wide(panel)]
+    return [*(narrow[k : k + 2] for k in range(0, len(narrow), 2)), *([panel] for panel in given if _wide(panel))]
 
 
 def _has_heatmap(panel: Panel) -> bool:

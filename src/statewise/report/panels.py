@@ -13,7 +13,7 @@ from statewise.report import series
 from statewise.report.figures import Trace, label_text
 
 LINES = ("@series-1", "@series-2", "@series-3", "@series-4")
-DASHES = (("@bound", "bound"), ("@series-3", "dash-3"), ("@series-4", "dash-4"))
+DASHES = (("@bound", "bound"), ("@series-3", "dash-3"), ("@series-4", "dash-4"), ("@ink", "dash-ink"))
 SCALE = tuple((k / 4, f"@heat-{k}") for k in range(5))
 MOST_CELLS = 160  # of a heat map, along an axis
 _DIGITS = 4
@@ -53,12 +53,23 @@ def layout(panel: Panel) -> dict[str, Any]:
     """Titles and kinds of the axes."""
     x: dict[str, Any] = {"title": {"text": label_text(panel.x)}}
     y: dict[str, Any] = {"title": {"text": label_text(panel.y)}}
-    for axis, log in ((x, panel.x_log), (y, panel.y_log)):
+    for axis, log, letter in ((x, panel.x_log, "x"), (y, panel.y_log, "y")):
         if log:
             axis |= {"type": "log", "exponentformat": "power", "hoverformat": ".3g"}
+            if _decades(panel, letter) < 2.5:
+                axis["dtick"] = "D2"  # labels at 1, 2 and 5, instead of small digits between
     if panel.square:
         y |= {"scaleanchor": "x", "scaleratio": 1}
     return {"xaxis": x, "yaxis": y}
+
+
+def _decades(panel: Panel, letter: str) -> float:
+    """How many powers of ten the layers span along an axis."""
+    names = ("x", "edges") if letter == "x" else ("y", "low", "high", "counts")
+    arrays = [np.ravel(getattr(layer, name)) for layer in panel.layers for name in names if hasattr(layer, name)]
+    every = np.concatenate([np.asarray(each, dtype=float) for each in arrays]) if arrays else np.empty(0)
+    every = every[np.isfinite(every) & (every > 0)]
+    return float(np.log10(every.max() / every.min())) if every.size else 0.0
 
 
 def numbers(values: Any) -> list[float | None]:
@@ -167,12 +178,24 @@ def _heatmap(made: Drawing, layer: Heatmap, panel: Panel) -> None:
             "x": numbers(np.asarray(layer.x)[columns]),
             "y": numbers(np.asarray(layer.y)[rows]),
             "z": [numbers(row) for row in values],
+            **_shades(values),
             "colorscale": [list(stop) for stop in SCALE],
             "colorbar": {"thickness": 10, "outlinewidth": 0, "title": {"text": name, "side": "right"}},
             "hoverongaps": False,
             "hovertemplate": f"{label_text(panel.x)} %{{x}}<br>{label_text(panel.y)} %{{y}}<br>{name} %{{z:.3g}}<extra></extra>",
         }
     )
+
+
+def _shades(values: np.ndarray) -> dict[str, float]:
+    """From 0 to 1 for shares and gates; around the value where all are the same; else plotly's own choice."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {}
+    low, high = float(known.min()), float(known.max())
+    if 0 <= low and high <= 1:
+        return {"zmin": 0.0, "zmax": 1.0}
+    return {"zmin": low, "zmax": low + 1.0} if low == high else {}
 
 
 def _kept(size: int) -> np.ndarray:
