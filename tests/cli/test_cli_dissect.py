@@ -61,7 +61,23 @@ def test_two_checkpoints_side_by_side(checkpoint, cli, tmp_path):
 
 
 def test_a_run_is_dissected_on_its_own_data(cli, tmp_path):
-    assert cli("fit", "nile", "--model", "recurrent", "--option", "cell=gru", "--option", "hidden=4", "--option", "epochs=3", "--out", "run").code == 0
+    assert (
+        cli(
+            "fit",
+            "nile",
+            "--model",
+            "recurrent",
+            "--option",
+            "cell=gru",
+            "--option",
+            "hidden=4",
+            "--option",
+            "epochs=3",
+            "--out",
+            "run",
+        ).code
+        == 0
+    )
     ran = cli("dissect", "run", "--needs", "5")
     assert ran.code == 0, ran.err
     assert "λ₁" in ran.out
@@ -74,7 +90,10 @@ def test_a_run_is_dissected_on_its_own_data(cli, tmp_path):
         (("ck.pt",), "a checkpoint has no data; pass sequences with --input"),
         (("nowhere.pt", "--input", "data.csv"), "'nowhere.pt' is not there"),
         (("ck.pt", "--input", "data.csv", "--no-time"), "reads 3 numbers a step and --input has 4 (id, a, b, c)"),
-        (("ck.pt", "--input", "data.csv", "--id", "id", "--no-time", "--prefix", "lstm"), "--prefix is 'lstm'; the recurrent layers begin with"),
+        (
+            ("ck.pt", "--input", "data.csv", "--id", "id", "--no-time", "--prefix", "lstm"),
+            "--prefix is 'lstm'; the recurrent layers begin with",
+        ),
         (("ck.pt", "--input", "data.csv", "--id", "id", "--no-time", "--needs", "-1"), "--needs is -1"),
         (("data.csv", "--input", "data.csv"), "data.csv: "),
     ],

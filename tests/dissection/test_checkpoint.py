@@ -87,7 +87,7 @@ def test_other_files_say_what_they_are_not(tmp_path):
         with pytest.raises(sw.DataError, match=name):
             load_layer(tmp_path / name)
     torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "c.pt")
-    with pytest.raises(sw.DataError, match="no weights of a recurrent layer.*bias, weight"):
+    with pytest.raises(sw.DataError, match=r"no weights of a recurrent layer.*bias, weight"):
         load_layer(tmp_path / "c.pt")
     with pytest.raises(sw.InputError, match="not a file"):
         load_layer(tmp_path / "nowhere.pt")

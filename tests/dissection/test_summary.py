@@ -16,7 +16,9 @@ def test_the_verdict_has_the_numbers_and_the_suggestion():
     d = sw.dissect(forgetful(), inputs(), needs=40)
     text = verdict(d)
     half = d.gradient_half_life
-    assert text.startswith(f"Gradient half-life {half.value:.3g} steps [{half.interval[0]:.3g}, {half.interval[1]:.3g}]; ")
+    assert text.startswith(
+        f"Gradient half-life {half.value:.3g} steps [{half.interval[0]:.3g}, {half.interval[1]:.3g}]; "
+    )
     assert "your task needs 40, where " in text and "too little" in text
     assert "λ₁ = -0." in text
     assert text.endswith("suggested: chrono initialisation with T = 80.")

@@ -89,11 +89,21 @@ def test_a_new_analysis_shows_unasked(dissections, monkeypatch):
         "Nobody 1900",
         panels=(Panel("Planted panel", "here", "there", (Line(np.arange(3), np.arange(3.0), "a line"),)),),
     )
-    monkeypatch.setattr(sys.modules["statewise.dissection.gradient_flow"], "planted", lambda subject: made, raising=False)
+    monkeypatch.setattr(
+        sys.modules["statewise.dissection.gradient_flow"], "planted", lambda subject: made, raising=False
+    )
     monkeypatch.setitem(registry._FILES, "planted", ("gradient_flow", "A planted title", False))
     page = Page(dissection_page(dissections[0]))
     del dissections[0]._found["planted"]
-    for words in ("A planted title", "A planted meaning.", "it was planted", "Nobody 1900", "Planted panel", "a line", "1.500"):
+    for words in (
+        "A planted title",
+        "A planted meaning.",
+        "it was planted",
+        "Nobody 1900",
+        "Planted panel",
+        "a line",
+        "1.500",
+    ):
         assert words in page.text
     assert page.figures["planted"]["panels"][0]["traces"][""][0]["y"] == [0.0, 1.0, 2.0]
 
@@ -213,7 +223,9 @@ def test_axes_are_as_the_panel_says():
 
 
 def test_what_a_logarithmic_axis_cannot_show_is_left_out():
-    panel = Panel("t", "x", "y", (Rule(0.0, "y"), Rule(np.inf, "x"), Band(np.arange(3), np.zeros(3), np.ones(3))), y_log=True)
+    panel = Panel(
+        "t", "x", "y", (Rule(0.0, "y"), Rule(np.inf, "x"), Band(np.arange(3), np.zeros(3), np.ones(3))), y_log=True
+    )
     made = panels.drawing(panel)
     assert made.shapes == []
     assert made.traces[0]["y"] == []
@@ -229,5 +241,7 @@ def test_large_heat_maps_are_thinned_and_keep_their_corners():
 
 
 def test_points_of_a_histogram_on_a_logarithmic_axis_stay_outlines():
-    made = panels.drawing(Panel("t", "x", "y", (Histogram(np.array([1.0, 10.0, 100.0]), np.array([2, 5])),), x_log=True))
+    made = panels.drawing(
+        Panel("t", "x", "y", (Histogram(np.array([1.0, 10.0, 100.0]), np.array([2, 5])),), x_log=True)
+    )
     assert made.traces[0]["x"] == [1.0, 1.0, 10.0, 10.0, 100.0, 100.0]

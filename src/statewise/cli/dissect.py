@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 def dissect(
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A run folder, or a checkpoint (.pt, .safetensors) together with --input.")
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="A run folder, or a checkpoint (.pt, .safetensors) together with --input."
+        ),
     ],
     input: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Sequences to look at: needed for a checkpoint, the run's own for a run.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="Sequences to look at: needed for a checkpoint, the run's own for a run."),
     ] = None,
     needs: Annotated[float | None, typer.Option(metavar="STEPS", help="Steps of memory that the task needs.")] = None,
     prefix: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How the layer's weights begin in a checkpoint, such as encoder.lstm.")
+        str | None,
+        typer.Option(metavar="NAME", help="How the layer's weights begin in a checkpoint, such as encoder.lstm."),
     ] = None,
     nonlinearity: Annotated[str, typer.Option(help="Of an RNN in a checkpoint: tanh or relu.")] = "tanh",
     against: Annotated[
@@ -32,7 +37,10 @@ def dissect(
     exponents: Annotated[int, typer.Option(help="Lyapunov exponents of every layer.")] = 8,
     dt: Annotated[float, typer.Option(help="Time between two steps.")] = 1.0,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The report; default dissection.html in the run, or NAME-dissection.html here.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The report; default dissection.html in the run, or NAME-dissection.html here."
+        ),
     ] = None,
     values: options.Values = None,
     time: options.Time = None,
@@ -76,7 +84,9 @@ def _dissected(
     if not target.exists():
         raise InputError(f"{str(target)!r} is not there; pass a run folder or a checkpoint")
     if source is None:
-        raise InputError("a checkpoint has no data; pass sequences with --input, one column for each number that the layer reads")
+        raise InputError(
+            "a checkpoint has no data; pass sequences with --input, one column for each number that the layer reads"
+        )
     from statewise.cli import source as sources
     from statewise.dissection.checkpoint import load_layer
 
@@ -124,7 +134,9 @@ def _padded(seqs: Any, size: int, who: str) -> tuple[Any, Any]:
             f"{who} reads {size} numbers a step and --input has {rows.shape[1]} ({', '.join(columns[:6])}); choose columns with --values"
         )
     if np.isnan(rows).any():
-        raise InputError("--input has missing entries, and the layer cannot read them; fill them or leave those rows out")
+        raise InputError(
+            "--input has missing entries, and the layer cannot read them; fill them or leave those rows out"
+        )
     lengths = np.array(seqs.lengths)
     padded = np.zeros((len(lengths), int(lengths.max()), size))
     for k, part in enumerate(np.split(rows, seqs.offsets[1:-1])):

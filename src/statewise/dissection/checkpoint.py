@@ -18,7 +18,9 @@ _FIRST = re.compile(r"(?P<prefix>.*?)weight_ih(?P<end>_l0)?")
 _KINDS: dict[int, type[nn.RNNBase]] = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
 
 
-def load_layer(path: str | os.PathLike[str], prefix: str | None = None, nonlinearity: str = "tanh") -> tuple[str, nn.RNNBase]:
+def load_layer(
+    path: str | os.PathLike[str], prefix: str | None = None, nonlinearity: str = "tanh"
+) -> tuple[str, nn.RNNBase]:
     """(prefix, layer): the torch.nn.RNN, GRU or LSTM, batch first, whose weights are in a checkpoint.
 
     The kind follows from the shapes: W_ih has G·H rows and W_hh H columns, and G is 4 for an LSTM, 3 for a GRU and 1 for an RNN. Layers,
@@ -101,7 +103,9 @@ def _built(own: dict[str, Tensor], nonlinearity: str, where: str) -> nn.RNNBase:
     hidden = reads.shape[1] if projected is None else projected.shape[1]
     kind = _KINDS.get(rows // hidden) if rows % hidden == 0 else None
     if kind is None:
-        raise DataError(f"{where}: has {rows} rows for {hidden} units, which is neither an RNN (1 each), a GRU (3) nor an LSTM (4)")
+        raise DataError(
+            f"{where}: has {rows} rows for {hidden} units, which is neither an RNN (1 each), a GRU (3) nor an LSTM (4)"
+        )
     depth = sum(bool(re.fullmatch(r"weight_ih_l\d+", name)) for name in own)
     options: dict[str, Any] = {
         "num_layers": depth,

@@ -53,7 +53,10 @@ class Comparison:
     def __init__(self, first: Dissection, second: Dissection) -> None:
         self.first, self.second = first, second
         self.rows = tuple(
-            row for name in registry.names() if name in first.computed and name in second.computed for row in _rows(name, first, second)
+            row
+            for name in registry.names()
+            if name in first.computed and name in second.computed
+            for row in _rows(name, first, second)
         )
 
     def __repr__(self) -> str:
@@ -137,7 +140,9 @@ def _number(each: Diagnostic) -> tuple[float | None, tuple[float, float] | None]
     return float(values[0]), (low, high)
 
 
-def _difference(a: float, a_interval: tuple[float, float] | None, b: float, b_interval: tuple[float, float] | None) -> str:
+def _difference(
+    a: float, a_interval: tuple[float, float] | None, b: float, b_interval: tuple[float, float] | None
+) -> str:
     if a == b:
         return "the same"
     said = "higher" if b > a else "lower"

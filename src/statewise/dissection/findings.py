@@ -44,7 +44,7 @@ def findings(d: Dissection) -> tuple[Finding, ...]:
             found += _explosion(d, far)
         elif _dies(d, far):
             found += _death(d, far)
-    return tuple([*found, *_saturation(d)])
+    return (*found, *_saturation(d))
 
 
 def _dies(d: Dissection, far: Reach) -> bool:
@@ -88,9 +88,13 @@ def _by_layer(d: Dissection, kind: str) -> list[Finding]:
     others = [rate for other, rate in rates.items() if other != name]
     nearest = min(others) if kind == "dies" else max(others)
     if kind == "dies" and rates[name] < 0 and rates[name] < _SLOWER * min(nearest, 0.0):
-        return [Finding(kind, name, f"Most is lost in {name}: its λ₁ is {rates[name]:.2g}, the next layer's {nearest:.2g}.")]
+        return [
+            Finding(kind, name, f"Most is lost in {name}: its λ₁ is {rates[name]:.2g}, the next layer's {nearest:.2g}.")
+        ]
     if kind == "explodes" and rates[name] > 0 and rates[name] > _SLOWER * max(nearest, 0.0):
-        return [Finding(kind, name, f"It grows in {name}: its λ₁ is {rates[name]:.2g}, the next layer's {nearest:.2g}.")]
+        return [
+            Finding(kind, name, f"It grows in {name}: its λ₁ is {rates[name]:.2g}, the next layer's {nearest:.2g}.")
+        ]
     return []
 
 

@@ -132,7 +132,9 @@ class Monitor:
         self._board: Any = None
         if tensorboard is not None:
             require("tensorboard", "tensorboard", "`tensorboard=`")
-            self._board = require("torch.utils.tensorboard", "tensorboard", "`tensorboard=`").SummaryWriter(str(tensorboard))
+            self._board = require("torch.utils.tensorboard", "tensorboard", "`tensorboard=`").SummaryWriter(
+                str(tensorboard)
+            )
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("w", newline="", encoding="utf-8") as file:
@@ -156,8 +158,8 @@ class Monitor:
         bad = bad_gradients(module)
         if bad and self.first_not_finite is None:
             self._report(
-                f"at training step {self._step} the gradient of {listed(bad)} is not finite while the loss still is; leave the step out, and clip the "
-                "gradient or lower the learning rate"
+                f"at training step {self._step} the gradient of {listed(bad)} is not finite while the loss still is; leave the step out, "
+                "and clip the gradient or lower the learning rate"
             )
         self._keep(self._read(module, batch, value))
 
@@ -165,7 +167,9 @@ class Monitor:
         """All readings, one row each."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(reading) for reading in self.readings], columns=[each.name for each in fields(Reading)])
+        return pd.DataFrame(
+            [asdict(reading) for reading in self.readings], columns=[each.name for each in fields(Reading)]
+        )
 
     def close(self) -> None:
         """Close TensorBoard's file, if there is one."""
@@ -216,7 +220,9 @@ class Monitor:
         values = asdict(reading)
         if self.path is not None:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(["" if isinstance(each, float) and np.isnan(each) else each for each in values.values()])
+                csv.writer(file).writerow(
+                    ["" if isinstance(each, float) and np.isnan(each) else each for each in values.values()]
+                )
         if self._board is not None:
             for name, value in values.items():
                 if name != "step" and np.isfinite(value):

@@ -235,7 +235,9 @@ def _difference(call: Call, replayed: np.ndarray) -> float:
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
 
-def sites_of(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
+def sites_of(
+    name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled
+) -> list[Site]:
     """One site a system; in a network with two directions only the top layers have the loss above them."""
     if len(systems) == 1:
         return [Site(name, systems[0], cotangents, whole=pulled.whole)]

@@ -195,10 +195,14 @@ def _single(stack: nn.RNNBase, depth: int) -> nn.RNNBase:
     options: dict[str, Any] = {"batch_first": stack.batch_first, "bias": stack.bias}
     if isinstance(stack, nn.RNN):
         options["nonlinearity"] = stack.nonlinearity
-    weight = getattr(stack, f"weight_ih_l{depth}")
+    weight = stack.get_parameter(f"weight_ih_l{depth}")
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
-        made: nn.RNNBase = type(stack)(weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options)
+        made: nn.RNNBase = type(stack)(
+            weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options
+        )
     ending = f"_l{depth}"
-    own = {name.removesuffix(ending) + "_l0": value for name, value in stack.state_dict().items() if name.endswith(ending)}
+    own = {
+        name.removesuffix(ending) + "_l0": value for name, value in stack.state_dict().items() if name.endswith(ending)
+    }
     made.load_state_dict(own)
     return made.train(stack.training)

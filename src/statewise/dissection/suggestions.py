@@ -68,7 +68,7 @@ def suggestions(d: Dissection) -> tuple[Suggestion, ...]:
     if not far.curve[0] > 0:
         return ()
     found = [*_against_vanishing(d, far), *_for_stacks(d)]
-    return tuple([*found, *_truncation(d, far)])
+    return (*found, *_truncation(d, far))
 
 
 def _against_explosion(d: Dissection, far: Reach) -> list[Suggestion]:
@@ -231,4 +231,3 @@ def _truncation(d: Dissection, far: Reach) -> list[Suggestion]:
             "Williams & Peng 1990",
         )
     ]
-

@@ -28,7 +28,9 @@ def summary(d: Dissection) -> str:
     """The verdict, where the trouble is, what each analysis found so far, and what would help; one a line."""
     lengths = d.subject.lengths
     count = "1 sequence" if len(lengths) == 1 else f"{len(lengths)} sequences"
-    lines = [f"{d.subject.name}: {count} of {'' if len(set(lengths.tolist())) == 1 else 'up to '}{lengths.max()} steps."]
+    lines = [
+        f"{d.subject.name}: {count} of {'' if len(set(lengths.tolist())) == 1 else 'up to '}{lengths.max()} steps."
+    ]
     lines.append(verdict(d))
     lines += [finding.text for finding in d.findings]
     lines += [f"{each.meaning}{_doubt(each)}" for each in d.computed.values()]
@@ -60,7 +62,9 @@ def _needs(d: Dissection) -> str:
     if np.isnan(left):
         return f"your task needs {d.needs:g}"
     said = f"{100 * left:.2g} %" if left >= 1e-4 else f"{left:.1g}"
-    return f"your task needs {d.needs:g}, where {said} of the gradient is left" + ("" if left >= ENOUGH else ": too little")
+    return f"your task needs {d.needs:g}, where {said} of the gradient is left" + (
+        "" if left >= ENOUGH else ": too little"
+    )
 
 
 def _short_units(d: Dissection) -> str:

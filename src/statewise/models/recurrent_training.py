@@ -358,7 +358,9 @@ def train_network(
 
     file = None
     if given.checkpoint is not None:
-        file = Checkpoint(given.checkpoint, fingerprint(options, plan.seqs, (settings, plan.window, plan.stop, given[:4])))
+        file = Checkpoint(
+            given.checkpoint, fingerprint(options, plan.seqs, (settings, plan.window, plan.stop, given[:4]))
+        )
     decay = min(_MOST_DECAY, _DECAY / problem.trained_steps)
     with torch_threads(1 if options["hidden"] < _SMALL else None):
         done = train(

@@ -93,7 +93,11 @@ def dissection_page(d: Dissection, other: Dissection | None = None) -> str:
         version=versions["statewise"],
         footer=" · ".join([*(f"{name} {version}" for name, version in versions.items()), f"written {facts.now()}"]),
         figures=as_script(
-            {part.key: {"panels": part.drawn, "model": "", "sequence": part.first} for part in parts if part is not None}
+            {
+                part.key: {"panels": part.drawn, "model": "", "sequence": part.first}
+                for part in parts
+                if part is not None
+            }
         ),
     )
 
@@ -115,7 +119,11 @@ def _computed(d: Dissection, name: str) -> Diagnostic:
 def _facts(d: Dissection) -> list[tuple[str, str]]:
     subject = d.subject
     lengths = subject.lengths
-    steps = f"{int(lengths.max()):,}" if lengths.min() == lengths.max() else f"{int(lengths.min()):,} to {int(lengths.max()):,}"
+    steps = (
+        f"{int(lengths.max()):,}"
+        if lengths.min() == lengths.max()
+        else f"{int(lengths.min()):,} to {int(lengths.max()):,}"
+    )
     sizes = ", ".join(f"{name or 'state'} {system.size}" for name, system in subject.layers)
     found = [
         ("sequences", f"{len(lengths):,}"),
@@ -125,7 +133,12 @@ def _facts(d: Dissection) -> list[tuple[str, str]]:
         ("replayed output differs by", f"{number(subject.replay_error, 2)} at most"),
     ]
     if d.needs is not None:
-        found.append(("memory that the task needs", count(int(d.needs), "step") if d.needs == int(d.needs) else f"{d.needs:g} steps"))
+        found.append(
+            (
+                "memory that the task needs",
+                count(int(d.needs), "step") if d.needs == int(d.needs) else f"{d.needs:g} steps",
+            )
+        )
     if subject.dt != 1:
         found.append(("time between steps", number(subject.dt)))
     return found
@@ -133,7 +146,12 @@ def _facts(d: Dissection) -> list[tuple[str, str]]:
 
 def _compared(comparison: Comparison) -> Table:
     rows = [
-        [row.title, _with_interval(row.first, row.first_interval), _with_interval(row.second, row.second_interval), row.verdict]
+        [
+            row.title,
+            _with_interval(row.first, row.first_interval),
+            _with_interval(row.second, row.second_interval),
+            row.verdict,
+        ]
         for row in comparison.rows
     ]
     return Table("Values of A and B", ["", "A", "B", "difference"], rows, 4)
@@ -150,7 +168,9 @@ def _part(name: str, letters: list[str], found: list[Diagnostic], both: list[Dis
         return None
     title = registry.analysis(name).title
     said = [_said(letter, each) for letter, each in zip(letters, found, strict=True)]
-    tables = [_values(letter, each) for letter, each in zip(letters, found, strict=True) if each.status is not Status.REFUSED]
+    tables = [
+        _values(letter, each) for letter, each in zip(letters, found, strict=True) if each.status is not Status.REFUSED
+    ]
     if name == "gradient_flow":
         halves = [_computed(each, "gradient_half_life") for each in both]
         said += [_said(letter, each) for letter, each in zip(letters, halves, strict=True)]
@@ -167,7 +187,13 @@ def _part(name: str, letters: list[str], found: list[Diagnostic], both: list[Dis
         return part
     for pair in _matched(found[0].panels, found[1].panels):
         kept = [(letter, panel) for letter, panel in zip(letters, pair, strict=True) if panel is not None]
-        _add_row(part, [letter for letter, _ in kept], [panel for _, panel in kept], [{}] * len(kept), _class_of([p for _, p in kept]))
+        _add_row(
+            part,
+            [letter for letter, _ in kept],
+            [panel for _, panel in kept],
+            [{}] * len(kept),
+            _class_of([p for _, p in kept]),
+        )
     return part
 
 
@@ -248,7 +274,10 @@ def _add_row(
             for trace in made.traces:
                 trace |= {"zmin": shades[0], "zmax": shades[1]}
         part.drawn.append(
-            {"traces": {"": made.traces, **{key: value for key, value in more.items() if key != "reversed"}}, "layout": design}
+            {
+                "traces": {"": made.traces, **{key: value for key, value in more.items() if key != "reversed"}},
+                "layout": design,
+            }
         )
         cells.append(
             {
@@ -266,7 +295,9 @@ def _shared_shades(row: list[Panel]) -> tuple[float, float] | None:
     """The range of the colours of heat maps beside each other; None where there is another kind of panel."""
     if not all(len(panel.layers) == 1 and _has_heatmap(panel) for panel in row):
         return None
-    values = np.concatenate([np.ravel(layer.values) for panel in row for layer in panel.layers if isinstance(layer, Heatmap)])
+    values = np.concatenate(
+        [np.ravel(layer.values) for panel in row for layer in panel.layers if isinstance(layer, Heatmap)]
+    )
     known = values[np.isfinite(values)]
     return (float(known.min()), float(known.max())) if known.size else None
 

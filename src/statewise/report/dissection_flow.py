@@ -33,7 +33,9 @@ def flow_part(letters: list[str], flows: list[Diagnostic], halves: list[Diagnost
     if not there:
         return Flow([], [], [], [])
     steps = sorted({step for k in there for step in _selectable(flows[k])})
-    kept = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MOST_ROWS)).round().astype(int))]
+    kept = [
+        steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MOST_ROWS)).round().astype(int))
+    ]
     matrices = [flows[k].panels[0] for k in there]
     curves = [_curve_panel(flows[k], halves[k], spectra[k]) for k in there]
     marks = [_matrix_marks(flows[k], kept) | {"reversed": True} for k in there]
@@ -67,7 +69,9 @@ def _curve_panel(flow: Diagnostic, half: Diagnostic, spectrum: Diagnostic) -> Pa
     rate = _rate(flow, half, spectrum)
     if rate is not None:
         decay = np.exp(np.clip(rate * lags, -700, 700))
-        lines.append(Line(lags, np.where((decay > floor) & (decay < 1e12), decay, np.nan), "the slope of λ₁", dashed=True))
+        lines.append(
+            Line(lags, np.where((decay > floor) & (decay < 1e12), decay, np.nan), "the slope of λ₁", dashed=True)
+        )
     layers = tuple(_above(layer, floor) for layer in panel.layers)
     return Panel(panel.title, panel.x, panel.y, (*layers, *lines), y_log=True)
 
@@ -88,7 +92,12 @@ def _above(layer: Any, floor: float) -> Any:
         y = np.asarray(layer.y, dtype=float)
         return Line(layer.x, np.where(y > floor, y, np.nan), layer.name, layer.dashed)
     low, high = np.asarray(layer.low, dtype=float), np.asarray(layer.high, dtype=float)
-    return type(layer)(layer.x, np.where(high > floor, np.maximum(low, floor), np.nan), np.where(high > floor, high, np.nan), layer.name)
+    return type(layer)(
+        layer.x,
+        np.where(high > floor, np.maximum(low, floor), np.nan),
+        np.where(high > floor, high, np.nan),
+        layer.name,
+    )
 
 
 def _matrix_marks(flow: Diagnostic, steps: list[int]) -> dict[str, Any]:
@@ -137,7 +146,11 @@ def _row_curves(flow: Diagnostic, steps: list[int]) -> dict[str, Any]:
 def _table(letter: str, flow: Diagnostic) -> Table:
     curve, low, high = (np.asarray(flow.data[name], dtype=float) for name in ("curve", "low", "high"))
     known = np.flatnonzero(np.isfinite(curve))
-    kept = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), _TABLE_LAGS)).round().astype(int))] if known.size else []
+    kept = (
+        known[np.unique(np.linspace(0, len(known) - 1, min(len(known), _TABLE_LAGS)).round().astype(int))]
+        if known.size
+        else []
+    )
     rows = [[str(k), *(f"{values[k]:.3g}" for values in (curve, low, high))] for k in kept]
     of = f" of {letter}" if letter else ""
     return Table(f"Gradient by lag{of}", ["lag", "geometric mean", "10 %", "90 %"], rows, 1)

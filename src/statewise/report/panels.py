@@ -138,7 +138,13 @@ def _points(made: Drawing, layer: Points, panel: Panel) -> None:
         "hovertemplate": _hover(panel, layer.name),
     }
     if layer.error is not None:
-        trace["error_y"] = {"type": "data", "array": numbers(layer.error), "color": colour, "thickness": 1.5, "width": 4}
+        trace["error_y"] = {
+            "type": "data",
+            "array": numbers(layer.error),
+            "color": colour,
+            "thickness": 1.5,
+            "width": 4,
+        }
     if layer.texts:
         trace["text"] = [label_text(text) for text in layer.texts]
         trace["hovertemplate"] = "%{text}<extra></extra>"
@@ -193,7 +199,7 @@ def _shades(values: np.ndarray) -> dict[str, float]:
     if not known.size:
         return {}
     low, high = float(known.min()), float(known.max())
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         return {"zmin": 0.0, "zmax": 1.0}
     return {"zmin": low, "zmax": low + 1.0} if low == high else {}
 

@@ -38,8 +38,10 @@ def render(template: str, scripts: tuple[str, ...], **context: Any) -> str:
             "form-action 'none'",
         ]
     )
-    return _environment().get_template(template).render(
-        policy=policy, css=Markup(_file("page.css")), plotly=Markup(plotly), script=Markup(script), **context
+    return (
+        _environment()
+        .get_template(template)
+        .render(policy=policy, css=Markup(_file("page.css")), plotly=Markup(plotly), script=Markup(script), **context)
     )
 
 
