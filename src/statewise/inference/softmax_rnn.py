@@ -46,9 +46,9 @@ class SoftmaxRNNModule(nn.Module):
         if torch.is_grad_enabled():
             return self.filtered(self.table(y, u))[0]
         chain, table = self.chain(), self._table_array(y, u)
-        found = run(chain.initial, chain.transition, table)
+        found = run(chain.initial, chain.transition, table, spare=True)
         if found is None:
-            return _like(discrete.filter(chain, *_packed(table)).probs, y)
+            return _like(discrete.filter(chain, *_packed(self._table_array(y, u))).probs, y)
         return _tensor(found.by_sequence(found.belief))
 
     def log_prob(self, y: Tensor, u: Tensor | None = None) -> Tensor:
@@ -58,8 +58,10 @@ class SoftmaxRNNModule(nn.Module):
         if torch.is_grad_enabled():
             return self.filtered(self.table(y, u))[1]
         chain, table = self.chain(), self._table_array(y, u)
-        found = run(chain.initial, chain.transition, table)
-        return _like(discrete.log_prob_steps(chain, *_packed(table)), y) if found is None else _tensor(found.steps)
+        found = run(chain.initial, chain.transition, table, spare=True)
+        if found is None:
+            return _like(discrete.log_prob_steps(chain, *_packed(self._table_array(y, u))), y)
+        return _tensor(found.steps)
 
     def generate(self, length: int, count: int = 1, seed: int = 0, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (count, length) and observations (count, length, p): next state ~ softmax(log Pᵀ s) for a one-hot s, y from its law."""

@@ -26,7 +26,10 @@ _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
 @jit
 def likelihoods(table, sparse, first, last, b, tops):
-    """b (R, Kp) = exp(table (R, K) − top) of the rows [first, last), top (R,) the largest of a row; False where that loses something."""
+    """b (R, Kp) = exp(table (R, K) − top) of the rows [first, last), top (R,) the largest of a row; False where that loses something.
+
+    b may be `table` itself where no column is padding.
+    """
     K, padded, lanes, fine = table.shape[1], b.shape[1], width(b), True
     source = table if padded == K else b
     for row in range(first, last):
@@ -54,7 +57,7 @@ def likelihoods(table, sparse, first, last, b, tops):
     return fine
 
 
-@jit
+@jit(counted=False)
 def _keeps_digits(f, b, row, ahead, K):
     """Whether no state that is possible before the row and by it becomes too small."""
     fine = True
@@ -64,12 +67,12 @@ def _keeps_digits(f, b, row, ahead, K):
     return fine
 
 
-@jit
+@jit(counted=False)
 def forward(b, P, start, sparse, keep, steps, first, last, f, belief, totals):
     """Fill `belief` (T N, Kp) and `totals` (T N,), the sums of x; False where digits would be lost.
 
     P (K, Kp); `start` (N, Kp) is f[1]; f is (T N, Kp), or (N, Kp) where it is not wanted. With `keep`, b becomes b / Σ x, as `backward`
-    wants it.
+    wants it; without, `belief` may be b itself.
     """
     N, K, padded, lanes = start.shape[0], P.shape[0], P.shape[1], width(P)
     all_f, rows, fine = f.shape[0] > N, last - first, True
@@ -93,22 +96,22 @@ def forward(b, P, start, sparse, keep, steps, first, last, f, belief, totals):
                 fine = fine and _keeps_digits(f, b, row + i, here + i, K)
             for j in range(0, padded, lanes):
                 share = load(b, row + i, j) * scale
-                store(belief, row + i, j, load(f, here + i, j) * share)
                 if keep:
                     store(b, row + i, j, share)
+                store(belief, row + i, j, load(f, here + i, j) * share)
         if not fine:
             return False
     return True
 
 
-@jit
+@jit(counted=False)
 def _receive(upstream, row, rows, K, into, first):
     for i in range(rows):
         for k in range(K):
             into[first + i, k] += upstream[row + i, k]
 
 
-@jit
+@jit(counted=False)
 def backward(upstream, d_steps, d_predicted, belief, ratio, P_T, steps, first, last, carry, d_f, d_table):
     """Fill d_table (T N, Kp), the gradient of the log-likelihoods, and d_f (T N, Kp), that of the predictions.
 

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statewise.kernels import _chunks
+from statewise.kernels import _chunks, _memory
 from statewise.kernels import beliefs as kernel
 from statewise.kernels._lanes import BLOCK_BYTES
 
 _LANES = BLOCK_BYTES // 8
 _DENSE = 1e-200  # with no transition rarer than this, a state lost to underflow cannot matter
+_LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
 _WORTH_SHARING = 4e6  # multiplications, from which two threads beat one
 
 
@@ -49,7 +50,12 @@ class Beliefs:
 
 
 def run(
-    initial: np.ndarray, transition: np.ndarray, table: np.ndarray, keep: bool = False, predicted: bool = False
+    initial: np.ndarray,
+    transition: np.ndarray,
+    table: np.ndarray,
+    keep: bool = False,
+    predicted: bool = False,
+    spare: bool = False,
 ) -> Beliefs | None:
     """The forward pass; None where it must be done in log space or a step is impossible.
 
@@ -59,14 +65,18 @@ def run(
         table: (N, T, K) log-likelihoods, 0 in all states where nothing was seen. Nothing is copied where the sequences lie side by side.
         keep: what the backward pass needs.
         predicted: the predictions, too.
+        spare: whether `table` may be written over.
     """
     (N, T, K), columns = table.shape, _padded(table.shape[2])
     rows = by_step(table)
     sparse = bool(transition.min() < _DENSE)
     P, start = np.zeros((K, columns)), np.zeros((N, columns))
     P[:, :K], start[:, :K] = transition, initial
-    b, tops, totals = np.empty((T * N, columns)), np.empty(T * N), np.empty(T * N)
-    belief, f = np.empty((T * N, columns)), np.empty((T * N if predicted else N, columns))
+    if rows.size > _LARGE:
+        _memory.hold()
+    b = rows if spare and columns == K else np.empty((T * N, columns))
+    belief = np.empty(b.shape) if keep else b
+    tops, totals, f = np.empty(T * N), np.empty(T * N), np.empty((T * N if predicted else N, columns))
     fine: list[bool] = []
 
     def look_up(_: int, first: int, last: int) -> None:
@@ -75,9 +85,9 @@ def run(
     def walk(_: int, first: int, last: int) -> None:
         fine.append(kernel.forward(b, P, start, sparse, keep, T, first, last, f, belief, totals))
 
-    _chunks.share(look_up, _chunks.by_row(T * N), 20.0 * table.size)
+    _chunks.share(look_up, _chunks.by_row(T * N), 1.5 * table.size)
     if all(fine):
-        _chunks.share(walk, *_shards(N, table.size * K))
+        _chunks.share(walk, *shards(N, table.size * K))
     return Beliefs((N, T, K), belief, f if predicted else None, tops, totals, b) if all(fine) else None
 
 
@@ -127,7 +137,7 @@ class _Filter(torch.autograd.Function):
         d_f, d_table = np.empty(found.belief.shape), np.empty(found.belief.shape)
         given = (d_probs, d_steps.ravel(), d_predicted, found.belief, found.ratio, P_T, T)
         _chunks.share(
-            lambda _, first, last: kernel.backward(*given, first, last, carry, d_f, d_table), *_shards(N, N * T * K * K)
+            lambda _, first, last: kernel.backward(*given, first, last, carry, d_f, d_table), *shards(N, N * T * K * K)
         )
         d_transition = (found.belief[: (T - 1) * N].T @ d_f[N:])[:K, :K]
         d_initial = d_f[:N, :K] if ctx.each else d_f[:N, :K].sum(axis=0)
@@ -167,7 +177,7 @@ def _padded(states: int) -> int:
     return -(-states // _LANES) * _LANES
 
 
-def _shards(count: int, cost: float) -> tuple[np.ndarray, float]:
+def shards(count: int, cost: float) -> tuple[np.ndarray, float]:
     """Bounds of the parts that threads take, and what `share` is to think of the cost: the sequences of a part go four at a time."""
     worth = cost >= _WORTH_SHARING and count >= 8
     return np.array([0, count // 8 * 4, count] if worth else [0, count]), cost if worth else 0.0
