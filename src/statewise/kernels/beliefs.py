@@ -14,46 +14,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from statewise.kernels._elementary import exp_in_place
 from statewise.kernels._jit import jit
-from statewise.kernels._lanes import larger, largest, load, store, total, width, zeros
+from statewise.kernels._lanes import clip, larger, largest, load, store, total, width, zeros
 from statewise.kernels._product import product
+from statewise.kernels._vector_math import parts
 from statewise.kernels.hmm import SMALL
 
-AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
+_LEAST = -708.0  # exp of less is below the normal doubles
 _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
 
-@jit
+@jit(counted=False)
+def _exp(x):
+    """exp(x) of a block up to 0, within two units in the last place, less exp(−708): exactly 0 from −708 down; NaN stays NaN."""
+    power, q = parts(clip(x, _LEAST, 0.0))
+    return power * q + power
+
+
+@jit(counted=False)
 def likelihoods(table, sparse, first, last, b, tops):
     """b (R, Kp) = exp(table (R, K) − top) of the rows [first, last), top (R,) the largest of a row; False where that loses something.
 
     b may be `table` itself where no column is padding.
     """
     K, padded, lanes, fine = table.shape[1], b.shape[1], width(b), True
-    source = table if padded == K else b
+    nothing = _exp(zeros(b) + _LEAST)
     for row in range(first, last):
         if padded > K:
             for k in range(K):
                 b[row, k] = table[row, k]
             for k in range(K, padded):
                 b[row, k] = -np.inf
+        source = table if padded == K else b
         most = load(source, row, 0)
         for j in range(lanes, padded, lanes):
             most = larger(most, load(source, row, j))
         top = largest(most)
         fine = fine and -np.inf < top < np.inf
         tops[row] = top
+        if sparse:
+            for k in range(K):
+                fine = fine and not -np.inf < table[row, k] - top < _DEEP
         for j in range(0, padded, lanes):
-            store(b, row, j, load(source, row, j) - top)
-    flat = b[first:last].reshape((last - first) * padded)
-    if sparse:
-        for i in range(flat.shape[0]):
-            fine = fine and not -np.inf < flat[i] < _DEEP
-    work = np.empty(AT_ONCE)
-    for at in range(0, flat.shape[0], AT_ONCE):
-        part = flat[at : at + AT_ONCE]
-        exp_in_place(part, work[: part.shape[0]])
+            store(b, row, j, _exp(load(source, row, j) - top) - nothing)
     return fine
 
 
