@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import UnsupportedError
+from statewise._core.errors import InputError, UnsupportedError
 from statewise.models.base import Model
 
 if TYPE_CHECKING:
@@ -41,9 +43,23 @@ class Bridge:
         """The kind from which a chain goes on."""
         return self.makes or self.target
 
-    def apply(self, model: Any, **options: Any) -> Model:
+    @property
+    def function(self) -> Any:
+        """What makes the new model."""
         module, name = self.where.split(":")
-        return getattr(importlib.import_module(module), name)(model, **options)
+        return getattr(importlib.import_module(module), name)
+
+    def apply(self, model: Any, **options: Any) -> Model:
+        made: Model = self.function(model, **options)
+        return made
+
+    def judge(self, options: Mapping[str, Any]) -> None:
+        """Raise InputError for an option that the function does not take."""
+        known = list(inspect.signature(self.function).parameters)[1:]
+        for name in options:
+            if name not in known:
+                takes = ", ".join(known) or "no options"
+                raise InputError(f"`{name}` is no option of {self.source!r} to {self.target!r}, which takes {takes}")
 
 
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
@@ -114,7 +130,7 @@ def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | 
         options: for the last bridge of the chain (see its function), such as ``gain="steady"`` for 'rnn'.
 
     Raises:
-        InputError: `to` is not a kind that anything converts to.
+        InputError: `to` is not a kind that anything converts to, or the last bridge has no such option.
         UnsupportedError: no chain leads there, or the model's parameters do not allow it; the message says why.
 
     Example:
@@ -124,6 +140,7 @@ def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | 
     kind = _kind(model)
     checks.Choice(tuple(sorted({b.target for b in BRIDGES}))).check("to", to)
     chain = _chain(_FORMS.get(kind, kind), to)
+    chain[-1].judge(options)
     converted = model
     for bridge in chain[:-1]:
         converted = bridge.apply(converted)

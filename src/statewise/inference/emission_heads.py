@@ -51,6 +51,11 @@ class EmissionHead(nn.Module):
         return table
 
     @property
+    def dim(self) -> int:
+        """Columns of a row."""
+        return self._emission.dim
+
+    @property
     def look_back(self) -> int:
         """Steps before a row that its law depends on."""
         return self._emission.look_back
@@ -76,6 +81,11 @@ class ProductHead(nn.Module):
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         tables = [head(y[..., d : d + 1], u) for d, head in enumerate(self._heads)]
         return torch.stack(tables).sum(dim=0)
+
+    @property
+    def dim(self) -> int:
+        """Columns of a row."""
+        return self._emission.dim
 
     @property
     def look_back(self) -> int:

@@ -16,6 +16,7 @@ from statewise.inference import discrete
 from statewise.inference.discrete import Chain
 from statewise.inference.emission_heads import head_of, log_shares, log_sum_exp, logarithm, shares
 from statewise.nn.backends import obstacle
+from statewise.nn.batch import judge_batch
 from statewise.ops.beliefs import beliefs, run
 
 
@@ -81,7 +82,8 @@ class SoftmaxRNNModule(nn.Module):
         return Chain(shares(self.initial_logits.detach().numpy()), shares(self.transition_logits.detach().numpy()))
 
     def _is_plain(self, y: Tensor, u: Tensor | None) -> bool:
-        """Whether the compiled recursions can do it."""
+        """Whether the compiled recursions can do it; judges the shapes."""
+        judge_batch(y, self.emission.dim, u)
         given = [y, self.initial_logits, self.transition_logits] if u is None else [y, u, self.initial_logits]
         return y.dtype == torch.float64 and not obstacle(given)
 

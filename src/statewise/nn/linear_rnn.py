@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from statewise.nn.backends import obstacle
+from statewise.nn.batch import judge_batch
 from statewise.ops.linear_rnn import linear_rnn, unrolled
 
 
@@ -51,6 +52,7 @@ class LinearRNNModule(nn.Module):
         self.initial_state = _parameter(h0)
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        judge_batch(y, len(self.observation), u)
         if torch.isnan(y).any():
             expected, _, h, _ = self.filtered(y, u)
             return expected, h
@@ -66,6 +68,7 @@ class LinearRNNModule(nn.Module):
         The Kalman filter of h[t+1] = A h[t] + K[t] e[t] + …, y[t] = C h[t] + e[t] + …, e[t] ~ N(0, F[t]) with h[1] known: on complete data its
         gain is K[t] and h has no variance; a missing entry leaves some, which later observations take away again.
         """
+        judge_batch(y, len(self.observation), u)
         A, C = self.transition, self.observation
         roots = self.innovation_roots(y.shape[1])
         at_state, at_observation = (part.expand(*y.shape[:2], -1) for part in self._offsets(y, u))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from statewise._core.errors import InputError
 from statewise.kernels import _chunks, gaussian
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -19,7 +20,13 @@ def normal_table(y: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     Args:
         y: (rows, p) float64 on the CPU, NaN where missing; it gets no gradient.
         means, log_variances: (K, p) μ and v.
+
+    Raises:
+        InputError: shapes that do not fit.
     """
+    if y.ndim != 2 or means.shape != log_variances.shape or means.shape[1] != y.shape[1]:
+        shapes = ", ".join(str(tuple(part.shape)) for part in (y, means, log_variances))
+        raise InputError(f"`y`, `means` and `log_variances` have shapes {shapes}; pass (rows, p), (K, p) and (K, p)")
     result: Tensor = _Table.apply(y, means, log_variances)
     return result
 
