@@ -148,9 +148,9 @@ class SoftmaxBiRNNModule(SoftmaxRNNModule):
             move = torch.softmax(self.transition_logits, dim=-1)
             ahead = beliefs(torch.softmax(self.initial_logits, dim=-1), move, table)
             # the same recursion from the end, up to a factor a step: P b ∘ β in the place of Pᵀ α
-            back = beliefs(torch.ones_like(move[0]), move.T, table.flip(1), predicted=True)
-            if ahead is not None and back is not None and back[2] is not None:
-                joint = ahead[0] * back[2].flip(1)
+            behind = beliefs(torch.ones_like(move[0]), move.T, table.flip(1), predicted=True)
+            if ahead is not None and behind is not None:
+                joint: Tensor = ahead[0] * behind[2].flip(1)
                 return joint / joint.sum(dim=-1, keepdim=True)
         else:
             table = self.emission(y, u)

@@ -93,7 +93,7 @@ def run(
 
 def beliefs(
     initial: Tensor, transition: Tensor, table: Tensor, predicted: bool = False
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
+) -> tuple[Tensor, Tensor, Any] | None:
     """P(s[t] | y[1 … t]) (N, T, K), the log density of each step (N, T) and P(s[t] | y[1 … t − 1]) (N, T, K) or None; differentiable.
 
     α[t] ∝ b[t] ∘ Pᵀ α[t−1] with b = exp(table). Arguments as of `run`, as float64 tensors on the CPU; None where that gives None.

@@ -56,15 +56,17 @@ class _LinearRNN(torch.autograd.Function):
         width_n, width_p = _padded(n), _padded(p)
         both = np.concatenate([_wide(A.T, width_n), _wide(C.T, width_p)], axis=1)
         gains = _wide(gain[:length].swapaxes(1, 2).reshape(length * p, n), width_n)
-        offsets = [
+        at_state, at_observation = (
             _wide(part[None] if part.ndim == 1 else by_step(part), w) for part, w in ((s, width_n), (o, width_p))
-        ]
+        )
         states, errors = np.empty(((T + 1) * N, width_n)), np.empty((T * N, width_p))
         states[:N] = _wide(start[None], width_n)
         expected, work, values = np.empty((T * N, p)), np.empty((N, 2 * width_n + width_p)), by_step(y)
 
         def run(_: int, first: int, last: int) -> None:
-            kernel.forward(values, *offsets, both, gains, n, p, T, first, last, work, states, expected, errors)
+            kernel.forward(
+                values, at_state, at_observation, both, gains, n, p, T, first, last, work, states, expected, errors
+            )
 
         _chunks.share(run, *shards(N, N * T * (n + p) * n))
         ctx.save_for_backward(*tensors)

@@ -59,9 +59,10 @@ class _Table(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
+        y, means, log_variances = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *_differentiable_backward(*ctx.saved_tensors, upstream)
-        y, means, log_variances = (tensor.detach() for tensor in ctx.saved_tensors)
+            return None, *_differentiable_backward(y, means, log_variances, upstream)
+        y, means, log_variances = (tensor.detach() for tensor in (y, means, log_variances))
         values, weights = (np.ascontiguousarray(part.numpy()) for part in (y, upstream))
         centres, bounds = np.ascontiguousarray(means.numpy().T), _chunks.by_row(len(values))
         sums = np.zeros((3, len(bounds) - 1, *centres.shape))
