@@ -143,7 +143,7 @@ def linear(count: int = 100, steps: int = 600) -> dict[str, Any]:
     }
 
 
-def nonlinear(count: int = 10, steps: int = 600) -> dict[str, Any]:
+def nonlinear(count: int = 20, steps: int = 600) -> dict[str, Any]:
     """Series with a term that no linear model has, y[t] = .6 y[t−1] + 2 tanh(2 y[t−2]) − 1.2 y[t−2] + e[t], e ~ N(0, .25).
 
     One-step squared errors on `steps` further steps over the variance of e, at equal epochs at most.
@@ -251,8 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "airline": airline,
         "sunspots": lambda: sunspots(given.data),
-        "linear": lambda: linear(given.count or 100, given.steps),
-        "nonlinear": lambda: nonlinear(given.count or 10, given.steps),
+        "linear": lambda: linear(given.count or 200, given.steps),
+        "nonlinear": lambda: nonlinear(given.count or 20, given.steps),
         "convert": convert,
         "filtering": filtering,
     }

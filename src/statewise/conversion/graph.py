@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, UnsupportedError
+from statewise._core.errors import UnsupportedError
 from statewise.models.base import Model
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class Bridge:
         return made
 
     def judge(self, options: Mapping[str, Any]) -> None:
-        """Raise InputError for an option that the function does not take."""
+        """Raise TypeError, as for any keyword that is not there, for an option that the function does not take."""
         known = list(inspect.signature(self.function).parameters)[1:]
         for name in options:
             if name not in known:
                 takes = ", ".join(known) or "no options"
-                raise InputError(f"`{name}` is no option of {self.source!r} to {self.target!r}, which takes {takes}")
+                raise TypeError(f"`{name}` is no option of {self.source!r} to {self.target!r}, which takes {takes}")
 
 
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
@@ -130,7 +130,8 @@ def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | 
         options: for the last bridge of the chain (see its function), such as ``gain="steady"`` for 'rnn'.
 
     Raises:
-        InputError: `to` is not a kind that anything converts to, or the last bridge has no such option.
+        InputError: `to` is not a kind that anything converts to.
+        TypeError: the last bridge has no such option; the message names those that it has.
         UnsupportedError: no chain leads there, or the model's parameters do not allow it; the message says why.
 
     Example:
