@@ -12,6 +12,7 @@ from statewise.cli.datasets import datasets
 from statewise.cli.dissect import dissect
 from statewise.cli.fit import fit
 from statewise.cli.forecast import forecast
+from statewise.cli.recipe import recipe
 
 app = typer.Typer(
     name="statewise",
@@ -43,5 +44,5 @@ def statewise(
     """Options that stand before the command."""
 
 
-for command in (datasets, compare, fit, forecast, convert, dissect):
+for command in (datasets, compare, fit, forecast, convert, dissect, recipe):
     app.command()(command)

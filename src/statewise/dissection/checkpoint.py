@@ -15,7 +15,7 @@ from statewise._core import checks
 from statewise._core.errors import DataError, InputError
 
 _FIRST = re.compile(r"(?P<prefix>.*?)weight_ih(?P<end>_l0)?")
-_KINDS: dict[int, type[nn.RNNBase]] = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
+_KINDS: dict[int, Any] = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
 
 
 def load_layer(
@@ -119,7 +119,7 @@ def _built(own: dict[str, Tensor], nonlinearity: str, where: str) -> nn.RNNBase:
     if projected is not None:
         options["proj_size"] = projected.shape[0]
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
-        layer = kind(inputs, hidden, **options)
+        layer: nn.RNNBase = kind(inputs, hidden, **options)
     try:
         layer.load_state_dict({name: own[name] for name in layer.state_dict() if name in own})
     except RuntimeError as error:

@@ -193,11 +193,12 @@ def _layer_state(state: Any, depth: int) -> Any:
 def _single(stack: nn.RNNBase, depth: int) -> nn.RNNBase:
     """One layer of a stack as a layer of its own."""
     options: dict[str, Any] = {"batch_first": stack.batch_first, "bias": stack.bias}
+    kind: Any = type(stack)
     if isinstance(stack, nn.RNN):
         options["nonlinearity"] = stack.nonlinearity
     weight = stack.get_parameter(f"weight_ih_l{depth}")
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
-        made: nn.RNNBase = type(stack)(
+        made: nn.RNNBase = kind(
             weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options
         )
     ending = f"_l{depth}"
