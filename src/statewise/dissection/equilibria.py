@@ -54,7 +54,7 @@ def equilibria(system: System, x: np.ndarray | None, starts: int | None, slow: f
     order = np.lexsort((q, ~exact))
     chosen, arrived = _distinct(found[order], exact[order], scale)
     points = found[order][chosen]
-    inputs = np.broadcast_to(held, (len(points), len(held)))
+    inputs = np.tile(held, (len(points), 1))
     J = system.jacobian_at(inputs, points) if len(points) else np.zeros((0, system.size, system.size))
     return Equilibria(points, q[order][chosen], exact[order][chosen], arrived, J, held, count + 1)
 
@@ -67,7 +67,7 @@ def minimise(system: System, x: np.ndarray, states: np.ndarray) -> tuple[np.ndar
         (AᵀA + μI) δ = −Aᵀ r,    r = F(s, x) − s,  A = ∂F/∂s − I
     """
     states, identity = states.copy(), np.eye(states.shape[1])
-    inputs = np.broadcast_to(x, (len(states), len(x)))
+    inputs = np.tile(x, (len(states), 1))
     residual = system.step(inputs, states) - states
     q, damping = 0.5 * np.sum(residual**2, axis=1), np.full(len(states), 1e-3)
     going = np.isfinite(q) & (q > 0)
@@ -98,7 +98,7 @@ def _distinct(states: np.ndarray, exact: np.ndarray, scale: float) -> tuple[np.n
     arrived: list[int] = []
     for i, state in enumerate(states):
         distance = np.linalg.norm(states[chosen] - state, axis=1) if chosen else np.zeros(0)
-        size = np.maximum(np.linalg.norm(state), 1e-3 * scale)
+        size = max(float(np.linalg.norm(state)), scale * (1e-3 if exact[i] else 1.0))
         near = np.flatnonzero(distance <= (_SAME if exact[i] else _SAME_SLOW) * size + 1e-12)
         if near.size:
             arrived[int(near[0])] += 1

@@ -47,7 +47,7 @@ def fixed_points(
     found = [_of_site(subject, k, x, count, slow, seed) for k in range(len(subject.sites))]
     first, system = found[0], subject.sites[0].system
     data = _linearised(first, subject.dt) | {"x": first.x}
-    data["sites"] = {site.name or "network": len(each.states) for site, each in zip(subject.sites, found, strict=True)}
+    data["sites"] = {site.title: len(each.states) for site, each in zip(subject.sites, found, strict=True)}
     reason = ""
     if not first.exact.any():
         nearest = f"the slowest has q = {first.q[0]:.2g}" if len(first.q) else f"none has q below {slow:g}"
@@ -67,13 +67,11 @@ def fixed_points(
 
 def _of_site(subject: Subject, k: int, x: Any, starts: int | None, slow: float, seed: int | None) -> Equilibria:
     system = subject.sites[k].system
-    held = None if x is None else np.atleast_1d(np.asarray(x, dtype=float))
+    reads_batch = system.label.removesuffix(" reverse") == subject.sites[0].system.label
+    held = None if x is None or not reads_batch else np.atleast_1d(np.asarray(x, dtype=float))
     size = system.inputs.shape[2]
     if held is not None and (held.shape != (size,) or not np.isfinite(held).all()):
-        if k:
-            held = None  # of a layer that reads another's output
-        else:
-            raise InputError(f"`x` is {checks.shown(x)}; pass the {size} finite numbers of one input")
+        raise InputError(f"`x` is {checks.shown(x)}; pass the {size} finite numbers of one input")
     key = ("equilibria", k, None if held is None else held.tobytes(), starts, slow, seed)
     found: Equilibria = subject.remembered(key, lambda: equilibria(system, held, starts, slow, seed))
     return found

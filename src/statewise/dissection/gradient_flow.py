@@ -42,7 +42,7 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
     if not sites:
         return refused("gradient_flow", "there is no loss to follow back", SOURCE)
     found = [remembered_flow(subject, site, window, kind) for site in sites]
-    curves = {site.name or "network": lag_curve(G)[0] for site, G in zip(sites, found, strict=True)}
+    curves = {site.title: lag_curve(G)[0] for site, G in zip(sites, found, strict=True)}
     G, site = found[0], sites[0]
     curve, low, high = lag_curve(G)
     steps = np.arange(site.system.steps - G.shape[1], site.system.steps)
@@ -102,17 +102,18 @@ def site_flow(site: Site, window: int, kind: Precision) -> np.ndarray:
     G = np.full((system.batch, width, width), np.nan)
     own = system.spread(np.where(system.mask[:, :, None], site.cotangents, 0.0).astype(kind))
     rows = np.zeros((system.batch, width, system.size), kind)
-    for t in range(steps - 1, first - 1, -1):
-        k = t - first
-        if site.whole:
-            rows[:, -1] += own[:, t]
-        else:
-            rows[:, k] = own[:, t]
-        active = slice(width - 1, width) if site.whole else slice(k, width)
-        norms = np.sqrt(np.einsum("brn,brn->br", rows[:, active], rows[:, active], dtype=np.float64))
-        G[:, active, k] = norms
-        if t > first:
-            rows[:, active] = system.pull(t, rows[:, active])
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow stands in the matrix and is said
+        for t in range(steps - 1, first - 1, -1):
+            k = t - first
+            if site.whole:
+                rows[:, -1] += own[:, t]
+            else:
+                rows[:, k] = own[:, t]
+            active = slice(width - 1, width) if site.whole else slice(k, width)
+            norms = np.sqrt(np.einsum("brn,brn->br", rows[:, active], rows[:, active], dtype=np.float64))
+            G[:, active, k] = norms
+            if t > first:
+                rows[:, active] = system.pull(t, rows[:, active])
     if site.whole:
         return _ending_together(G, system.lengths - first)
     beyond = ~system.mask[:, first:]
