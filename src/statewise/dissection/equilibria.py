@@ -11,7 +11,7 @@ from statewise.dissection.systems import System
 
 EXACT = 1e-18  # of q, relative to 1 + ‖s‖²: rounding
 _ROUNDS = 150
-_SAME, _SAME_SLOW = 1e-4, 1e-2  # relative distance
+_SAME, _SAME_SLOW = 1e-4, 5e-2  # relative distance
 MOST = 64  # points kept
 
 
