@@ -42,6 +42,18 @@ def test_a_leaky_integrator(f, cutoff):
     assert d.plot().axes
 
 
+@pytest.mark.parametrize("to", ["lstm", "gru"])
+def test_a_leaky_integrator_built_as_a_network(to):
+    """τ = 20: the converted network's gate is that time constant, its −3 dB point the integrator's, and sines agree within .1 dB."""
+    network = sw.convert(sw.LeakyIntegrator(tau=20.0), to=to).module
+    f = np.exp(-1 / 20)
+    d = frequency_response(network, np.zeros((1, 10, 1)))
+    assert d.data["cutoffs"] == pytest.approx([np.arccos(1 - (1 - f) ** 2 / (2 * f))])
+    decibels = 20 * np.log10(d.data["probe_gain"] / d.data["probe_expected"])
+    assert np.abs(decibels).max() < 0.1
+    np.testing.assert_allclose(sw.dissection.time_constants(network, np.zeros((1, 10, 1))).value, 20.0, rtol=1e-6)
+
+
 def test_below_a_keep_of_point_17_there_is_no_cutoff():
     """It exists only for f ≥ 3 − 2√2 = .171573."""
     assert len(frequency_response(leak(0.16), np.zeros((1, 5, 1))).data["cutoffs"]) == 0

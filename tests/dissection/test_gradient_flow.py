@@ -135,6 +135,15 @@ def test_retained_gradients_of_the_output_are_a_trap():
     assert (G[0, -1, 10:] > 1e-6).all()
 
 
+def test_a_loss_without_gradient_is_said_to_be_one():
+    """Half the square of an output of zeros."""
+    layer = nn.LSTM(1, 2, bias=False, batch_first=True)
+    d = gradient_flow(layer, np.zeros((1, 8, 1)))
+    assert d.status is Status.NOT_CONVERGED
+    assert "does not change with the states" in d.reason
+    assert gradient_half_life(layer, np.zeros((1, 8, 1))).reason == d.reason
+
+
 def test_it_needs_a_loss():
     assert gradient_flow(np.ones((5, 1, 1))).status is Status.REFUSED
     assert gradient_half_life(np.ones((5, 1, 1))).status is Status.REFUSED

@@ -11,6 +11,7 @@ from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import Precision
 
 SOURCE = "Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, eq. 5"
+NO_GRADIENT = "the loss does not change with the states on this batch; pass other data or another loss"
 _WINDOW = 256
 _LOWEST = 1e-30  # of float32, far below what matters and above where it loses digits
 
@@ -51,13 +52,17 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
     reach = int(np.argmax(curve < 0.01)) if (curve < 0.01).any() else None
     exploding = bool(np.nanmax(curve[1:], initial=0.0) > 100.0)
     trouble = _first_not_finite(G, steps)
+    if not np.isfinite(curve).any():
+        trouble = trouble or NO_GRADIENT
     return Diagnostic(
         "gradient_flow",
         mean,
         None,
         Status.NOT_CONVERGED if trouble else Status.CONVERGED,
         trouble,
-        _meaning(curve, reach, exploding),
+        "No gradient of the loss arrives at the states."
+        if trouble == NO_GRADIENT
+        else _meaning(curve, reach, exploding),
         SOURCE,
         {
             "by_sequence": G,
