@@ -82,9 +82,9 @@ def offences(path: str, source: str) -> list[str]:
         parts = module.split(".")
         if module.startswith("."):
             found.append(f"{path}:{line}: relative import; write statewise.{own}")
-        elif len(parts) > 1 and parts[1] in FROM_THE_DOOR | {own}:
-            continue
-        elif module == "statewise" and own in THROUGH_THE_DOOR:
+        elif (len(parts) > 1 and parts[1] in FROM_THE_DOOR | {own}) or (
+            module == "statewise" and own in THROUGH_THE_DOOR
+        ):
             continue
         elif len(parts) == 1 or parts[1] not in LAYERS:
             found.append(f"{path}:{line}: imports {module} from the public door")

@@ -72,7 +72,7 @@ def error_amplification(subject: Subject, *, sequence: int = 0) -> Diagnostic:
                 "Logarithmic norms of (J − I) / h",
                 "step",
                 "per unit of time",
-                tuple(Line(at, each, f"μ{kind}".replace("inf", "∞")) for kind, each in mu.items()) + (Rule(0.0, "y"),),
+                (*(Line(at, each, f"μ{kind}".replace("inf", "∞")) for kind, each in mu.items()), Rule(0.0, "y")),
             ),
             Panel(
                 "What is left of an error at the end", "made at step", "ln ‖J[T] … J[k+1]‖", (Line(at, _finite(logs)),)
