@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,10 @@ def plain_filter(sys, y):  # noqa: ANN001, ANN201  # a twin of the predictor, on
     return np.array(means), np.array(loops)
 
 
+NAMES = ("state space", "varma", "varma with inputs", "diffuse", "diffuse and holed", "arima", "linear rnn", "linear rnn on complete rows", "steady rnn")
+
+
+@functools.cache
 def models():  # noqa: ANN201
     rng = np.random.default_rng(3)
     state_space = sw.StateSpace.random(states=3, dim=2, seed=0)
@@ -52,7 +58,7 @@ def models():  # noqa: ANN201
     }
 
 
-@pytest.mark.parametrize("name", list(models()))
+@pytest.mark.parametrize("name", NAMES)
 def test_replay(name: str):
     model, seqs = models()[name]
     subject = opened(model, seqs)
