@@ -44,6 +44,14 @@ class Call:
     padded: Callable[[Tensor], Tensor]
     elapsed: np.ndarray | None = None
 
+    def laid_out(self, padded: np.ndarray, like: Tensor) -> Tensor:
+        """An array (B, T, ·) in the layout of the output `like`, whose own numbers stay beyond the ends."""
+        flat = like.detach().reshape(-1, like.shape[-1]).clone()
+        places = self.padded(torch.arange(len(flat)).reshape(*like.shape[:-1], 1))[..., 0].numpy()
+        own = np.arange(places.shape[1]) < self.lengths[:, None]
+        flat[torch.from_numpy(places[own])] = torch.from_numpy(padded[own]).to(flat)
+        return flat.reshape(like.shape)
+
 
 def read_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Call:
     """The call ``layer(*args, **kwargs)`` that returned `result`."""

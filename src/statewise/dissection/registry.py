@@ -37,6 +37,7 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "memory_horizon": ("memory_horizon", "Memory horizons", False),
     "memory_capacity": ("memory_capacity", "Memory capacity", False),
     "participation_ratio": ("participation_ratio", "Participation ratio", False),
+    "yardstick": ("yardstick", "Classical yardstick", False),
     "kaplan_yorke": ("kaplan_yorke", "Kaplan–Yorke dimension", False),
     "time_constants": ("time_constants", "Time constants", True),
     "saturation": ("saturation", "Saturation", True),

@@ -86,8 +86,19 @@ def _exponent(d: Dissection) -> str:
     return f"λ₁ = {top:.{places}f} ± {2 * error:.{places}f}, {each.status.value}"
 
 
+def _floor(d: Dissection) -> str:
+    """How far the network stands from the best linear-Gaussian predictor, once that has been fitted (``d.yardstick``)."""
+    each = d.computed.get("yardstick")
+    if each is None or each.status is Status.REFUSED:
+        return ""
+    above = float(each.data.get("above_floor", np.nan))
+    if np.isfinite(above):
+        return f"{abs(above):.0f} % {'above' if above >= 0 else 'below'} the Kalman floor"
+    return f"{abs(float(each.value)):.2g} nats per step {'better' if each.value > 0 else 'worse'} than the Kalman floor"
+
+
 def _suggested(d: Dissection) -> str:
     return f"suggested: {d.suggestions[0].text}" if d.suggestions else ""
 
 
-_CLAUSES: tuple[Callable[[Dissection], str], ...] = (_half_life, _needs, _short_units, _exponent, _suggested)
+_CLAUSES: tuple[Callable[[Dissection], str], ...] = (_half_life, _needs, _short_units, _exponent, _floor, _suggested)

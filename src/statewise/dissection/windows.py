@@ -104,3 +104,27 @@ def label_context(model: Any, seqs: Sequences) -> Context:
         return -np.asarray(model.log_prob(cut, per_step=True))[cut.offsets[1:] - 1]
 
     return context
+
+
+def module_context(system: System, rerun: Callable[[np.ndarray], np.ndarray | None], lengths: np.ndarray) -> Context:
+    """As `density_context`, from a function of what the layer puts out (B, T, ·) that gives losses (B, T).
+
+    The windows of one length after the other are computed, each a step longer than the last.
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    rows = targets(lengths, offsets)
+    own = inside(lengths)
+    after, found = truncated(system), list[np.ndarray | None]()
+
+    def picked(states: np.ndarray) -> np.ndarray | None:
+        losses = rerun(system.readout(states))
+        return None if losses is None else losses[:, : own.shape[1]][own][rows]
+
+    def context(k: int) -> np.ndarray | None:
+        if k < 0:
+            return picked(system.states[:, 1:])
+        while len(found) < k:
+            found.append(picked(after()))
+        return None if k == 0 else found[k - 1]
+
+    return context
