@@ -200,6 +200,12 @@ class GatedSystem(System):
         return found
 
 
+def filled(direct: np.ndarray) -> list[tuple[int, int]]:
+    """The blocks (i, j) of direct (B, m, m, H) that are not zero."""
+    used = direct.any(axis=(0, 3))
+    return [(int(i), int(j)) for i, j in np.argwhere(used)]
+
+
 def applied(weight: np.ndarray, tangents: np.ndarray) -> np.ndarray:
     """(B, G·H, k) W V for tangents V (B, m, k), in one product for all B."""
     batch, size, k = tangents.shape
