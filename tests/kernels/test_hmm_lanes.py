@@ -19,7 +19,7 @@ from statewise.kernels import hmm_lanes_paths as paths
 from statewise.kernels._jit import jit
 from statewise.kernels._vector import LANES
 
-NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
+NO_INDEX = np.empty(0, dtype=np.int64)
 POSSIBLE = ("one state", "one row", "ragged", "many states")  # without states that lanes refuse
 
 
@@ -41,7 +41,7 @@ def run_smooth(pi, P, L, offsets):
     law, tail, final = np.tile(pi, (N, 1)), poisoned(N, K), np.ones(N, dtype=bool)
     room = poisoned((2 * K + 1) * LANES * count[0])
     where = (first, count, law, tail, final, bool(P.min() < 1e-200), 0, groups(count), room)
-    done = kernel.smooth(P.ravel(), L, *NOTHING, *where, steps, smoothed, pairs, poisoned(N, K), poisoned(N, K))
+    done = kernel.smooth(P.ravel(), L, NO_INDEX, *where, steps, smoothed, pairs, poisoned(N, K), poisoned(N, K))
     return done, steps, smoothed, pairs * P
 
 
@@ -50,7 +50,7 @@ def run_forward(pi, P, L, offsets):
     steps, filtered, predicted = poisoned(len(L)), poisoned(*L.shape), poisoned(*L.shape)
     ends, law = poisoned(len(first), len(pi)), np.tile(pi, (len(first), 1))
     where = (first, count, law, bool(P.min() < 1e-200), True, 0, groups(count))
-    assert kernel.forward(P.ravel(), L, *NOTHING, *where, steps, filtered, predicted, ends)
+    assert kernel.forward(P.ravel(), L, NO_INDEX, *where, steps, filtered, predicted, ends)
     np.testing.assert_array_equal(ends, filtered[first + count - 1])
     return steps, filtered, predicted
 
@@ -62,9 +62,9 @@ def run_viterbi(pi, P, L, offsets):
     turned = np.concatenate([log_P.T, np.zeros((1, K))]).ravel()
     where = (first, count, count, np.tile(reference.log(pi), (len(first), 1)), 0, groups(count))
     room = poisoned(K * LANES * count[0])
-    assert paths.viterbi(log_P.ravel(), turned, L, *NOTHING, *where, room, path, ends, after)
+    assert paths.viterbi(log_P.ravel(), turned, L, NO_INDEX, *where, room, path, ends, after)
     log_prob = poisoned(len(offsets) - 1)
-    paths.path_log_prob(reference.log(pi), log_P, L, NOTHING[1], path, offsets, log_prob)
+    paths.path_log_prob(reference.log(pi), log_P, L, NO_INDEX, path, offsets, log_prob)
     return path, log_prob
 
 
@@ -133,10 +133,14 @@ def every_operation(x, at, out):
         vector.where_larger(a, b, vector.spread(1.0), vector.spread(2.0)),
         vector.if_number(a, b),
         vector.gather(x, at, 1),
+        *vector.gather_four(x, at, 2),
     )
     for i in range(len(found)):
         vector.store(out, i * vector.LANES, found[i])
-    vector.scatter(out, at, 10 * vector.LANES, vector.add_product(a, b, b))
+    vector.scatter(out, at, 14 * vector.LANES, vector.add_product(a, b, b))
+    for lane in range(vector.LANES):
+        at[lane] = 15 * vector.LANES + 4 * (vector.LANES - 1 - lane)
+    vector.scatter_four(out, at, 0, a, b, a + a, b + b)
 
 
 def test_vectors_do_what_their_plain_python_says():
@@ -145,10 +149,10 @@ def test_vectors_do_what_their_plain_python_says():
     x = rng.normal(size=2 * LANES + 1)
     x[:6] = np.nan, np.inf, -np.inf, 0.0, 2.0, 3.0
     x[LANES : LANES + 6] = 1.0, np.nan, np.inf, 0.0, 2.0, -1.0
-    at, outs = rng.permutation(LANES), (poisoned(11 * LANES), poisoned(11 * LANES))
-    every_operation(x, at, outs[0])
+    at, outs = rng.permutation(LANES), (poisoned(19 * LANES), poisoned(19 * LANES))
+    every_operation(x, at.copy(), outs[0])
     with np.errstate(all="ignore"):
-        getattr(every_operation, "py_func", every_operation)(x, at, outs[1])
+        getattr(every_operation, "py_func", every_operation)(x, at.copy(), outs[1])
     # one rounding less where a product is added
     np.testing.assert_allclose(*outs, rtol=1e-14, atol=1e-15)
 

@@ -36,11 +36,11 @@ _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the ke
 _DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
 _LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
 _KEPT = 2_000_000  # doubles, 16 MB
-_NOTHING = np.empty(0), np.empty(0, dtype=np.int64)
+_NO_INDEX = np.empty(0, dtype=np.int64)
 
 
 _Given = tuple[
-    np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
 ]  # what the kernel of best paths takes of a chain and a table
 
 
@@ -110,7 +110,7 @@ class Lanes:
         """Whether a likelihood of a table of distinct rows is lost beside the largest in its row; of other tables the kernel finds out."""
         if not isinstance(self._table, Table):
             return False
-        return bool(((self._rows[0][:-1] < _DEEP) & (self._table.distinct > -np.inf)).any())
+        return bool(((self._rows[0][:-1, : self._chain.states] < _DEEP) & (self._table.distinct > -np.inf)).any())
 
     def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
         """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
@@ -265,27 +265,33 @@ def _room(size: int) -> np.ndarray:
     """Memory to work in, which a thread keeps for the next time if it is not too much: to get it anew takes as long as to use it."""
     if size > _KEPT:
         return np.empty(size)
-    if getattr(_kept, "room", _NOTHING[0]).size < size:
+    if getattr(_kept, "room", _NO_INDEX).size < size:
         _kept.room = np.empty(size)
     return np.asarray(_kept.room[:size])
 
 
-def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the kernel calls L, top and which: of distinct rows the likelihoods are worked out here, once."""
+def _rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel calls L and which: of distinct rows the likelihoods are worked out here, once."""
     if not isinstance(table, Table):
-        return table, *_NOTHING
+        return table, _NO_INDEX
     distinct = np.concatenate([table.distinct, np.zeros((1, table.shape[1]))])
-    top = distinct.max(axis=1)
+    top = distinct.max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        return np.exp(distinct - top[:, None]), top, table.which
+        return _in_fours(np.exp(distinct - top), top), table.which
 
 
-def _log_rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _log_rows(table: np.ndarray | Table) -> tuple[np.ndarray, np.ndarray]:
     """`_rows` for kernels that add up log-likelihoods."""
     if not isinstance(table, Table):
-        return table, *_NOTHING
+        return table, _NO_INDEX
     distinct = np.concatenate([table.distinct, np.zeros((1, table.shape[1]))])
-    return distinct, np.zeros(len(distinct)), table.which
+    return _in_fours(distinct, np.zeros((len(distinct), 1))), table.which
+
+
+def _in_fours(*columns: np.ndarray) -> np.ndarray:
+    """Side by side, and zeros that make their number a multiple of four."""
+    count = sum(each.shape[1] for each in columns)
+    return np.concatenate([*columns, np.zeros((len(columns[0]), -count % 4))], axis=1)
 
 
 def _best_ahead(scores: np.ndarray, log_P: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ Letters as in `kernels.hmm`; P (K²,) is flat. The backward pass carries w[t] = 
 g[t] = a[t] ∘ β[t], and the expected transitions are a[t, i] P[i, j] w[t + 1, j]: no division by a probability. β is scaled so that
 g sums to one, anew in every block.
 
-L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, L (m, K) has the likelihoods of the distinct ones,
-each over its largest, and ones at the end, `top` (m,) has the logarithm of that, and row r is number which[r] of them.
+L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, and row r is number which[r] of the distinct ones,
+L (m, W): K likelihoods over their largest, the logarithm of that, and what makes W a multiple of four. The last of them is ones.
 
 What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose) it does not try: the functions return
 False and the sequences go to `kernels.hmm`.
@@ -25,10 +25,12 @@ from statewise.kernels._vector import (
     LANES,
     add_product,
     gather,
+    gather_four,
     larger,
     load,
     positive,
     scatter,
+    scatter_four,
     smaller,
     spread,
     store,
@@ -36,6 +38,7 @@ from statewise.kernels._vector import (
 from statewise.kernels.hmm import SMALL
 
 BLOCK = 64  # rows that are looked up, done and written back together
+TOGETHER = 8  # rows whose sums have one logarithm
 AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
 _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
 
@@ -52,10 +55,17 @@ def _all_have(count, rows):
 def copy_rows(L, low, count, b, K, rows, at):
     """The rows from `low` on of each lane of a group into b; zeros where a lane has none. `at` (LANES,) is room to work in."""
     if _all_have(count, rows):
-        flat = L.reshape(L.shape[0] * K)
+        flat, size = L.reshape(L.shape[0] * K), rows * K
         for lane in range(LANES):
             at[lane] = low[lane] * K
-        for s in range(rows * K):
+        whole = size - size % 4
+        for s in range(0, whole, 4):
+            v0, v1, v2, v3 = gather_four(flat, at, s)
+            store(b, s * LANES, v0)
+            store(b, (s + 1) * LANES, v1)
+            store(b, (s + 2) * LANES, v2)
+            store(b, (s + 3) * LANES, v3)
+        for s in range(whole, size):
             store(b, s * LANES, gather(flat, at, s))
         return
     for lane in range(LANES):
@@ -68,18 +78,28 @@ def copy_rows(L, low, count, b, K, rows, at):
 
 
 @jit
-def look_up(likelihood, top, which, low, count, b, tops, K, rows, at):
-    """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; the last of these where a lane has none."""
-    flat = likelihood.reshape(likelihood.shape[0] * K)
-    last = top.shape[0] - 1
+def look_up(L, which, low, count, b, tops, K, rows, at):
+    """The rows from `low` on of each lane of a group, by their numbers among distinct ones; the last of these where a lane has none."""
+    flat, width, last, whole = L.reshape(L.shape[0] * L.shape[1]), L.shape[1], L.shape[0] - 1, _all_have(count, rows)
     for t in range(rows):
         for lane in range(LANES):
-            at[lane] = which[low[lane] + t] if t < count[lane] else last
-        store(tops, t * LANES, gather(top, at, 0))
-        for lane in range(LANES):
-            at[lane] *= K
-        for k in range(K):
-            store(b, (t * K + k) * LANES, gather(flat, at, k))
+            at[lane] = width * (which[low[lane] + t] if whole or t < count[lane] else last)
+        for k in range(0, width, 4):
+            v0, v1, v2, v3 = gather_four(flat, at, k)
+            left, into = K - k, (t * K + k) * LANES
+            if left > 3:
+                store(b, into + 3 * LANES, v3)
+            elif left == 3:
+                store(tops, t * LANES, v3)
+            if left > 2:
+                store(b, into + 2 * LANES, v2)
+            elif left == 2:
+                store(tops, t * LANES, v2)
+            if left > 1:
+                store(b, into + LANES, v1)
+            elif left == 1:
+                store(tops, t * LANES, v1)
+            store(b if left > 0 else tops, into if left > 0 else t * LANES, v0)
 
 
 @jit(fast=True)
@@ -104,11 +124,11 @@ def _is_deep(b, size):
 
 
 @jit
-def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
+def _likelihoods(L, which, low, count, sparse, b, tops, work, K, rows):
     """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
     at = np.empty(LANES, np.int64)
     if which.shape[0] > 0:
-        look_up(L, top, which, low, count, b, tops, K, rows, at)
+        look_up(L, which, low, count, b, tops, K, rows, at)
         return True
     copy_rows(L, low, count, b, K, rows, at)
     _take_top(b, tops, K, rows)
@@ -190,7 +210,13 @@ def _write(x, low, count, K, rows, table):
         flat, at = table.reshape(table.shape[0] * K), np.empty(LANES, np.int64)
         for lane in range(LANES):
             at[lane] = low[lane] * K
-        for s in range(rows * K):
+        size = rows * K
+        whole = size - size % 4
+        for s in range(0, whole, 4):
+            v0, v1 = load(x, s * LANES), load(x, (s + 1) * LANES)
+            v2, v3 = load(x, (s + 2) * LANES), load(x, (s + 3) * LANES)
+            scatter_four(flat, at, s, v0, v1, v2, v3)
+        for s in range(whole, size):
             scatter(flat, at, s, load(x, s * LANES))
         return
     for lane in range(LANES):
@@ -226,9 +252,7 @@ def set_group(n, first, count, law, K, firsts, counts, laws):
 
 
 @jit
-def _forward_group(
-    P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
-):
+def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps):
     """The forward pass over one group, b, x and scales being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
@@ -238,7 +262,7 @@ def _forward_group(
         for lane in range(LANES):
             low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
         b_t, x_t, scales_t = b[at * K * LANES :], x[at * K * LANES :], scales[at * LANES :]
-        if not _likelihoods(L, top, which, low, left, sparse, b_t, tops, work, K, rows):
+        if not _likelihoods(L, which, low, left, sparse, b_t, tops, work, K, rows):
             return False
         _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, scales_t, lows)
         if not _all_fine(scales_t, rows * LANES, lows):
@@ -304,9 +328,7 @@ def _pair(a, w, K, rows, pairs):
 
 
 @jit
-def smooth(
-    P, L, top, which, first, count, law, tail, final, sparse, begin, end, room, steps, smoothed, pairs, ends, heads
-):
+def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room, steps, smoothed, pairs, ends, heads):
     """Log-likelihoods and smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
@@ -329,7 +351,7 @@ def smooth(
         b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
         scales = room[2 * longest * K * LANES :]
         if not _forward_group(
-            P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
+            P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
         ):
             return False
         _end_lanes(x, scales, K, n, longest, counts, ends)
@@ -383,7 +405,7 @@ def _turn(P, tail, final, n, lane, K, beta, carry):
 
 
 @jit
-def guess_tails(P, L, top, which, first, count, begin, end, tail):
+def guess_tails(P, L, which, first, count, begin, end, tail):
     """`tail` (N, K): w of each stretch's first row from its rows alone, as if the sequence ended with them; sums to one."""
     K = tail.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -399,7 +421,7 @@ def guess_tails(P, L, top, which, first, count, begin, end, tail):
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _likelihoods(L, top, which, low, left, False, b, tops, work, K, high - at)
+            _likelihoods(L, which, low, left, False, b, tops, work, K, high - at)
             _back_alone(P, b, K, high - at, beta, w)
         for lane in range(LANES):
             for k in range(K if counts[lane] > 0 else 0):
@@ -426,7 +448,7 @@ def _back_alone(P, b, K, rows, beta, w):
 
 
 @jit
-def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
+def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
     """`smooth` without the way back: with `keep` the filtered and predicted probabilities too; no `steps` where that is empty."""
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -440,7 +462,7 @@ def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            if not _likelihoods(L, top, which, low, left, sparse, b, tops, work, K, rows):
+            if not _likelihoods(L, which, low, left, sparse, b, tops, work, K, rows):
                 return False
             _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, scales, lows)
             if not _all_fine(scales, rows * LANES, lows):

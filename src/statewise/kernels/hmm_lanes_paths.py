@@ -86,7 +86,7 @@ def _back(log_P_T, K, rows, best, at, states):
 
 
 @jit
-def viterbi(log_P, log_P_T, L, top, which, first, count, own, law, begin, end, room, path, ends, after):
+def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, path, ends, after):
     """The best `path` (rows,) through the `own` (N,) first rows of each stretch, as the `count` (N,) rows that it may look at show it.
 
     `log_P` (K²,); `log_P_T` (K + 1, K), flat, is its transpose and zeros. `law` (N, K) is max_i best[i] + log P[i, j] of the row before a
@@ -104,7 +104,7 @@ def viterbi(log_P, log_P_T, L, top, which, first, count, own, law, begin, end, r
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + start, counts[lane] - start
             if which.shape[0] > 0:
-                look_up(L, top, which, low, left, best, states, K, rows, at)
+                look_up(L, which, low, left, best, states, K, rows, at)
             else:
                 copy_rows(L, low, left, best, K, rows, at)
             if not _is_valid(best, K, rows):
