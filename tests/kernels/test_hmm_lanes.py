@@ -30,6 +30,13 @@ def in_order(offsets):
     return offsets[order], count[order]
 
 
+def in_turn(sums, offsets):
+    """Numbers of the sequences, longest first, in their own order."""
+    found = np.empty(len(sums))
+    found[np.argsort(-np.diff(offsets), kind="stable")] = sums
+    return found
+
+
 def groups(count):
     return -(-len(count) // LANES)
 
@@ -37,22 +44,22 @@ def groups(count):
 def run_smooth(pi, P, L, offsets):
     first, count = in_order(offsets)
     N, K = len(first), len(pi)
-    steps, smoothed, pairs = poisoned(len(L)), poisoned(*L.shape), np.zeros(P.shape)
+    sums, smoothed, pairs = poisoned(N), poisoned(*L.shape), np.zeros(P.shape)
     law, tail, final = np.tile(pi, (N, 1)), poisoned(N, K), np.ones(N, dtype=bool)
     room = poisoned((2 * K + 1) * LANES * count[0])
     where = (first, count, law, tail, final, bool(P.min() < 1e-200), 0, groups(count), room)
-    done = kernel.smooth(P.ravel(), L, NO_INDEX, *where, steps, smoothed, pairs, poisoned(N, K), poisoned(N, K))
-    return done, steps, smoothed, pairs * P
+    done = kernel.smooth(P.ravel(), L, NO_INDEX, *where, sums, smoothed, pairs, poisoned(N, K), poisoned(N, K))
+    return done, in_turn(sums, offsets), smoothed, pairs * P
 
 
 def run_forward(pi, P, L, offsets):
     first, count = in_order(offsets)
     steps, filtered, predicted = poisoned(len(L)), poisoned(*L.shape), poisoned(*L.shape)
-    ends, law = poisoned(len(first), len(pi)), np.tile(pi, (len(first), 1))
+    sums, ends, law = poisoned(len(first)), poisoned(len(first), len(pi)), np.tile(pi, (len(first), 1))
     where = (first, count, law, bool(P.min() < 1e-200), True, 0, groups(count))
-    assert kernel.forward(P.ravel(), L, NO_INDEX, *where, steps, filtered, predicted, ends)
+    assert kernel.forward(P.ravel(), L, NO_INDEX, *where, sums, steps, filtered, predicted, ends)
     np.testing.assert_array_equal(ends, filtered[first + count - 1])
-    return steps, filtered, predicted
+    return in_turn(sums, offsets), steps, filtered, predicted
 
 
 def run_viterbi(pi, P, L, offsets):
@@ -72,13 +79,14 @@ def run_viterbi(pi, P, L, offsets):
 def test_lanes_agree_with_the_twin(name):
     pi, P, L, offsets = CASES[name]
     parts = each(L, offsets)
-    steps, filtered, predicted = run_forward(pi, P, L, offsets)
+    sums, steps, filtered, predicted = run_forward(pi, P, L, offsets)
     np.testing.assert_allclose(steps, np.concatenate([reference.log_prob_steps(pi, P, x) for x in parts]), **TOLERANCE)
     np.testing.assert_allclose(filtered, np.vstack([reference.filtered(pi, P, x) for x in parts]), **TOLERANCE)
     np.testing.assert_allclose(predicted, np.vstack([reference.predicted(pi, P, x) for x in parts]), **TOLERANCE)
     done, again, smoothed, counts = run_smooth(pi, P, L, offsets)
     assert done
-    np.testing.assert_array_equal(again, steps)
+    np.testing.assert_array_equal(again, sums)
+    np.testing.assert_allclose(sums, [reference.log_prob_steps(pi, P, x).sum() for x in parts], **TOLERANCE)
     np.testing.assert_allclose(smoothed, np.vstack([reference.smoothed(pi, P, x) for x in parts]), **TOLERANCE)
     np.testing.assert_allclose(counts, sum(reference.counts(pi, P, x) for x in parts), **TOLERANCE)
     path, log_prob = run_viterbi(pi, P, L, offsets)
@@ -90,9 +98,9 @@ def test_lanes_agree_with_the_twin(name):
 def test_more_sequences_than_lanes_and_blocks_that_end_in_between():
     pi, P, L, offsets = case(3, [150, 64, 65, 63, *range(1, 20)], 10)
     parts = each(L, offsets)
-    done, steps, smoothed, counts = run_smooth(pi, P, L, offsets)
+    done, sums, smoothed, counts = run_smooth(pi, P, L, offsets)
     assert done
-    np.testing.assert_allclose(steps, np.concatenate([reference.log_prob_steps(pi, P, x) for x in parts]), **TOLERANCE)
+    np.testing.assert_allclose(sums, [reference.log_prob_steps(pi, P, x).sum() for x in parts], **TOLERANCE)
     np.testing.assert_allclose(smoothed, np.vstack([reference.smoothed(pi, P, x) for x in parts]), **TOLERANCE)
     np.testing.assert_allclose(counts, sum(reference.counts(pi, P, x) for x in parts), **TOLERANCE)
 

@@ -36,7 +36,7 @@ _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the ke
 _DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
 _LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
 _KEPT = 2_000_000  # doubles, 16 MB
-_NO_INDEX = np.empty(0, dtype=np.int64)
+_NO_INDEX, _NO_SUMS = np.empty(0, dtype=np.int64), np.empty(0)
 
 
 _Given = tuple[
@@ -50,12 +50,14 @@ class Stretches:
 
     Attributes:
         first, count: (N,) their rows.
+        sequence: (N,) which sequence they are of.
         begins, final: (N,) whether a sequence begins or ends there.
         after: (N,) the number of the stretch that goes on with the sequence.
     """
 
     first: np.ndarray
     count: np.ndarray
+    sequence: np.ndarray
     begins: np.ndarray
     final: np.ndarray
     after: np.ndarray
@@ -73,7 +75,7 @@ class Stretches:
         place = np.empty(len(order) + 1, dtype=np.int64)
         place[order], place[-1] = np.arange(len(order)), -1
         final = number == parts[which] - 1
-        return cls(first[order], count[order], number[order] == 0, final[order], place[order + 1])
+        return cls(first[order], count[order], which[order], number[order] == 0, final[order], place[order + 1])
 
     def __len__(self) -> int:
         return len(self.first)
@@ -114,18 +116,29 @@ class Lanes:
 
     def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
         """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
+        return self._forward(keep, _NO_SUMS, steps, probs, predicted)
+
+    def log_prob(self) -> np.ndarray | None:
+        """(sequences,) log-likelihoods; None where that cannot be done side by side."""
+        sums, no = np.empty(len(self._stretches)), self._nothing
+        return self._by_sequence(sums) if self._forward(False, sums, _NO_SUMS, no, no) else None
+
+    def _forward(self, keep: bool, *into: np.ndarray) -> bool:
         laws, parts = self._laws(), self._stretches
 
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
-            return bool(kernel.forward(self._flat, *self._rows, *where, steps, probs, predicted, self._ends))
+            return bool(kernel.forward(self._flat, *self._rows, *where, *into, self._ends))
 
         return any(self._shared(work) and self._meet(laws) for _ in range(_ROUNDS))
 
-    def smooth(self, steps: np.ndarray, smoothed: np.ndarray) -> np.ndarray | None:
-        """Fill `steps` and `smoothed`, and return the expected transitions; None where that cannot be done side by side."""
+    def _by_sequence(self, sums: np.ndarray) -> np.ndarray:
+        return np.bincount(self._stretches.sequence, weights=sums)
+
+    def smooth(self, smoothed: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Fill `smoothed`; the sequences' log-likelihoods and the expected transitions, None where that cannot be done side by side."""
         laws, parts, K = self._laws(), self._stretches, self._chain.states
-        tails, heads = self._tails(), np.empty((len(parts), K))
+        tails, heads, sums = self._tails(), np.empty((len(parts), K)), np.empty(len(parts))
         pairs = np.zeros((-(-len(parts) // LANES), K, K))
 
         def work(begin: int, end: int) -> bool:
@@ -133,14 +146,14 @@ class Lanes:
             pairs[begin:end] = 0.0
             room = _room((2 * K + 1) * LANES * int(parts.count[begin * LANES]))
             return bool(
-                kernel.smooth(self._flat, *self._rows, *where, room, steps, smoothed, pairs[begin], self._ends, heads)
+                kernel.smooth(self._flat, *self._rows, *where, room, sums, smoothed, pairs[begin], self._ends, heads)
             )
 
         for _ in range(_ROUNDS):
             if not self._shared(work):
                 return None
             if self._meet(laws) & self._meet_back(tails, heads):
-                return np.asarray(pairs.sum(axis=0) * self._chain.transition)
+                return self._by_sequence(sums), pairs.sum(axis=0) * self._chain.transition
         return None
 
     def viterbi(self, path: np.ndarray) -> bool:
@@ -217,7 +230,7 @@ class Lanes:
 
             def work(begin: int, end: int) -> bool:
                 where = (first, count, even, False, False, begin, end)
-                return bool(kernel.forward(self._flat, *self._rows, *where, no[:, 0], no, no, ends))
+                return bool(kernel.forward(self._flat, *self._rows, *where, _NO_SUMS, _NO_SUMS, no, no, ends))
 
             self._shared(work, len(later))
             laws[later] = ends @ self._chain.transition

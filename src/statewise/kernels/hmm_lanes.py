@@ -21,85 +21,14 @@ import numpy as np
 
 from statewise.kernels._elementary import exp_in_place, log_in_place
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import (
-    LANES,
-    add_product,
-    gather,
-    gather_four,
-    larger,
-    load,
-    positive,
-    scatter,
-    scatter_four,
-    smaller,
-    spread,
-    store,
-)
+from statewise.kernels._vector import LANES, add_product, larger, load, positive, smaller, spread, store
 from statewise.kernels.hmm import SMALL
+from statewise.kernels.hmm_lanes_rows import all_have, copy_rows, look_up, set_group, write_rows
 
 BLOCK = 64  # rows that are looked up, done and written back together
 TOGETHER = 8  # rows whose sums have one logarithm
 AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
 _DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
-
-
-@jit
-def _all_have(count, rows):
-    found = True
-    for lane in range(LANES):
-        found = found and count[lane] >= rows
-    return found
-
-
-@jit
-def copy_rows(L, low, count, b, K, rows, at):
-    """The rows from `low` on of each lane of a group into b; zeros where a lane has none. `at` (LANES,) is room to work in."""
-    if _all_have(count, rows):
-        flat, size = L.reshape(L.shape[0] * K), rows * K
-        for lane in range(LANES):
-            at[lane] = low[lane] * K
-        whole = size - size % 4
-        for s in range(0, whole, 4):
-            v0, v1, v2, v3 = gather_four(flat, at, s)
-            store(b, s * LANES, v0)
-            store(b, (s + 1) * LANES, v1)
-            store(b, (s + 2) * LANES, v2)
-            store(b, (s + 3) * LANES, v3)
-        for s in range(whole, size):
-            store(b, s * LANES, gather(flat, at, s))
-        return
-    for lane in range(LANES):
-        into, have = b[lane:], min(max(count[lane], 0), rows)
-        source = L[low[lane] : low[lane] + have].reshape(have * K)
-        for s in range(have * K):
-            into[s * LANES] = source[s]
-        for s in range(have * K, rows * K):
-            into[s * LANES] = 0.0
-
-
-@jit
-def look_up(L, which, low, count, b, tops, K, rows, at):
-    """The rows from `low` on of each lane of a group, by their numbers among distinct ones; the last of these where a lane has none."""
-    flat, width, last, whole = L.reshape(L.shape[0] * L.shape[1]), L.shape[1], L.shape[0] - 1, _all_have(count, rows)
-    for t in range(rows):
-        for lane in range(LANES):
-            at[lane] = width * (which[low[lane] + t] if whole or t < count[lane] else last)
-        for k in range(0, width, 4):
-            v0, v1, v2, v3 = gather_four(flat, at, k)
-            left, into = K - k, (t * K + k) * LANES
-            if left > 3:
-                store(b, into + 3 * LANES, v3)
-            elif left == 3:
-                store(tops, t * LANES, v3)
-            if left > 2:
-                store(b, into + 2 * LANES, v2)
-            elif left == 2:
-                store(tops, t * LANES, v2)
-            if left > 1:
-                store(b, into + LANES, v1)
-            elif left == 1:
-                store(tops, t * LANES, v1)
-            store(b if left > 0 else tops, into if left > 0 else t * LANES, v0)
 
 
 @jit(fast=True)
@@ -204,59 +133,55 @@ def _all_fine(scales, size, lows):
 
 
 @jit
-def _write(x, low, count, K, rows, table):
-    """The rows of a block into their places in `table` (rows, K)."""
-    if _all_have(count, rows):
-        flat, at = table.reshape(table.shape[0] * K), np.empty(LANES, np.int64)
-        for lane in range(LANES):
-            at[lane] = low[lane] * K
-        size = rows * K
-        whole = size - size % 4
-        for s in range(0, whole, 4):
-            v0, v1 = load(x, s * LANES), load(x, (s + 1) * LANES)
-            v2, v3 = load(x, (s + 2) * LANES), load(x, (s + 3) * LANES)
-            scatter_four(flat, at, s, v0, v1, v2, v3)
-        for s in range(whole, size):
-            scatter(flat, at, s, load(x, s * LANES))
-        return
-    for lane in range(LANES):
-        have = min(max(count[lane], 0), rows)
-        source, into = x[lane:], table[low[lane] : low[lane] + have].reshape(have * K)
-        for s in range(have * K):
-            into[s] = source[s * LANES]
-
-
-@jit
 def _write_steps(tops, scales, low, count, rows, work, spare, steps):
     size = rows * LANES
     work[:size] = scales[:size]
     log_in_place(work[:size], spare[:size])
     for i in range(size):
         work[i] = tops[i] - work[i]
-    _write(work, low, count, 1, rows, steps.reshape(steps.shape[0], 1))
+    write_rows(work, low, count, 1, rows, steps.reshape(steps.shape[0], 1))
 
 
 @jit
-def set_group(n, first, count, law, K, firsts, counts, laws):
-    """First rows, numbers of rows and laws of the stretches of group n, one in each lane; returns the largest number."""
-    longest = 0
-    for lane in range(LANES):
-        which = n * LANES + lane
-        there = which < count.shape[0]
-        firsts[lane] = first[which] if there else 0
-        counts[lane] = count[which] if there else 0
-        longest = max(longest, counts[lane])
-        for k in range(K):
-            laws[k * LANES + lane] = law[which, k] if there else 1.0 / K
-    return longest
+def _add_steps(tops, scales, count, rows, work, spare, total):
+    """Add the log-likelihoods of a block's rows to `total` (LANES,); False where a product of `TOGETHER` scales is too large."""
+    if not all_have(count, rows):
+        for lane in range(LANES):
+            for t in range(max(count[lane], 0), rows):
+                tops[t * LANES + lane], scales[t * LANES + lane] = 0.0, 1.0
+    size = _multiply(tops, scales, rows, work, total)
+    found = True
+    for i in range(size):
+        found = found and work[i] < 1.0 / SMALL
+    log_in_place(work[:size], spare[:size])
+    for at in range(0, size, LANES):
+        store(total, 0, load(total, 0) - load(work, at))
+    return found
 
 
 @jit
-def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps):
+def _multiply(tops, scales, rows, work, total):
+    """`TOGETHER` scales at a time into `work`, the tops added to `total`; returns how many numbers that made."""
+    top, size = load(total, 0), 0
+    for begin in range(0, rows, TOGETHER):
+        product = load(scales, begin * LANES)
+        for t in range(begin, min(begin + TOGETHER, rows)):
+            top = top + load(tops, t * LANES)
+            if t > begin:
+                product = product * load(scales, t * LANES)
+        store(work, size, product)
+        size += LANES
+    store(total, 0, top)
+    return size
+
+
+@jit
+def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total):
     """The forward pass over one group, b, x and scales being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     lows = np.empty(LANES)
+    total[:] = 0.0
     for at in range(0, longest, BLOCK):
         rows = min(BLOCK, longest - at)
         for lane in range(LANES):
@@ -267,7 +192,8 @@ def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, sca
         _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, scales_t, lows)
         if not _all_fine(scales_t, rows * LANES, lows):
             return False
-        _write_steps(tops, scales_t, low, left, rows, work, spare, steps)
+        if not _add_steps(tops, scales_t, left, rows, work, spare, total):
+            return False
     return True
 
 
@@ -328,8 +254,8 @@ def _pair(a, w, K, rows, pairs):
 
 
 @jit
-def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room, steps, smoothed, pairs, ends, heads):
-    """Log-likelihoods and smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
+def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room, sums, smoothed, pairs, ends, heads):
+    """Log-likelihoods of the stretches into `sums` (N,), smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
     that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`. `room` has
@@ -345,15 +271,16 @@ def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room
         np.empty(size + K * LANES),
         np.zeros(K * K * LANES),
     )
-    low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    low, left, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
         b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
         scales = room[2 * longest * K * LANES :]
         if not _forward_group(
-            P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
+            P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total
         ):
             return False
+        _end_sums(total, n, counts, sums)
         _end_lanes(x, scales, K, n, longest, counts, ends)
         high = longest
         beta[:], carry[:] = 0.0, 0.0
@@ -369,7 +296,7 @@ def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room
             _pair(spare, w, K, rows, lanes)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _write(work, low, left, K, rows, smoothed)
+            write_rows(work, low, left, K, rows, smoothed)
             high = at
         for lane in range(LANES):
             if counts[lane] > 0:
@@ -379,6 +306,13 @@ def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room
         for lane in range(LANES):
             pairs[i // K, i % K] += lanes[i * LANES + lane]
     return True
+
+
+@jit
+def _end_sums(total, n, counts, sums):
+    for lane in range(LANES):
+        if counts[lane] > 0:
+            sums[n * LANES + lane] = total[lane]
 
 
 @jit
@@ -448,16 +382,20 @@ def _back_alone(P, b, K, rows, beta, w):
 
 
 @jit
-def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
-    """`smooth` without the way back: with `keep` the filtered and predicted probabilities too; no `steps` where that is empty."""
+def forward(P, L, which, first, count, law, sparse, keep, begin, end, sums, steps, filtered, predicted, ends):
+    """`smooth` without the way back, with `keep` the filtered and predicted probabilities; log-likelihoods of the rows into `steps`.
+
+    `steps` and `sums` may be empty; one logarithm for every `TOGETHER` rows is enough for `sums`.
+    """
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
     size = BLOCK * K * LANES
     tops, work, spare, b = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(size)
     x, f, scales, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
-    low, left, lows = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    low, left, lows, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
+        total[:] = 0.0
         for at in range(0, longest, BLOCK):
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
@@ -469,6 +407,8 @@ def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, fil
                 return False
             if steps.shape[0] > 0:
                 _write_steps(tops, scales, low, left, rows, work, spare, steps)
+            if sums.shape[0] > 0 and not _add_steps(tops, scales, left, rows, work, spare, total):
+                return False
             for lane in range(LANES):
                 if 0 < left[lane] <= rows:
                     t = left[lane] - 1
@@ -476,8 +416,10 @@ def forward(P, L, which, first, count, law, sparse, keep, begin, end, steps, fil
                         ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] * scales[t * LANES + lane]
             if keep:
                 _scale(x, scales, K, rows)
-                _write(x, low, left, K, rows, filtered)
-                _write(f, low, left, K, rows, predicted)
+                write_rows(x, low, left, K, rows, filtered)
+                write_rows(f, low, left, K, rows, predicted)
+        if sums.shape[0] > 0:
+            _end_sums(total, n, counts, sums)
     return True
 
 

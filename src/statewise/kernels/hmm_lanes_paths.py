@@ -9,7 +9,8 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels._vector import LANES, gather, if_number, larger, load, smaller, spread, store, where_larger
-from statewise.kernels.hmm_lanes import BLOCK, copy_rows, look_up, set_group
+from statewise.kernels.hmm_lanes import BLOCK
+from statewise.kernels.hmm_lanes_rows import copy_rows, look_up, set_group
 
 
 @jit
