@@ -158,13 +158,35 @@ def _write(states, lane, n, start, high, first, own, path, after):
 
 
 @jit
+def _step(log_P, L, i, j, row, K):
+    return log_P[i * K + j] + L[row * K + j]
+
+
+@jit
 def path_log_prob(log_pi, log_P, L, which, path, offsets, log_prob):
-    """log π + Σ log P + Σ L along the path of each sequence."""
-    indexed = which.shape[0] > 0
+    """log π + Σ log P + Σ L along the path of each sequence.
+
+    Numbers of states and rows are unsigned, which spares a look at the sign of each; and there are four sums, since an addition waits
+    for the one before it.
+    """
+    K, indexed = np.uint64(log_pi.shape[0]), which.shape[0] > 0
+    flat, table = log_P.reshape(log_P.size), L.reshape(L.size)
+    states, numbers = path.view(np.uint64), which.view(np.uint64)
     for n in range(offsets.shape[0] - 1):
-        total = log_pi[path[offsets[n]]]
-        for t in range(offsets[n], offsets[n + 1]):
-            total += L[which[t] if indexed else t, path[t]]
-            if t > offsets[n]:
-                total += log_P[path[t - 1], path[t]]
-        log_prob[n] = total
+        first, rows = offsets[n], offsets[n + 1] - offsets[n]
+        own = states[first : first + rows]
+        own_rows = numbers[first : first + rows] if indexed else numbers
+        i, s0, s1, s2, s3 = own[0], 0.0, 0.0, 0.0, 0.0
+        total = log_pi[i] + table[(own_rows[0] if indexed else np.uint64(first)) * K + i]
+        begin = 1 + (rows - 1) % 4
+        for t in range(1, begin):
+            total += _step(flat, table, i, own[t], own_rows[t] if indexed else np.uint64(first + t), K)
+            i = own[t]
+        for t in range(begin, rows, 4):
+            k0, k1, k2, k3 = own[t], own[t + 1], own[t + 2], own[t + 3]
+            s0 += _step(flat, table, i, k0, own_rows[t] if indexed else np.uint64(first + t), K)
+            s1 += _step(flat, table, k0, k1, own_rows[t + 1] if indexed else np.uint64(first + t + 1), K)
+            s2 += _step(flat, table, k1, k2, own_rows[t + 2] if indexed else np.uint64(first + t + 2), K)
+            s3 += _step(flat, table, k2, k3, own_rows[t + 3] if indexed else np.uint64(first + t + 3), K)
+            i = k3
+        log_prob[n] = total + ((s0 + s1) + (s2 + s3))

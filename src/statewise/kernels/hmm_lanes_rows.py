@@ -63,7 +63,7 @@ def look_up(L, which, low, count, b, tops, K, rows, at):
     flat, width, last, whole = L.reshape(L.shape[0] * L.shape[1]), L.shape[1], L.shape[0] - 1, all_have(count, rows)
     for t in range(rows):
         for lane in range(LANES):
-            at[lane] = width * (which[low[lane] + t] if whole or t < count[lane] else last)
+            at[lane] = width * (which[np.uint64(low[lane] + t)] if whole or t < count[lane] else last)
         for k in range(0, width, 4):
             v0, v1, v2, v3 = gather_four(flat, at, k)
             left, into = K - k, (t * K + k) * LANES
