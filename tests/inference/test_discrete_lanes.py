@@ -64,7 +64,7 @@ def test_lanes_give_what_one_pass_gives(kind, several, monkeypatch):
 @pytest.mark.parametrize("kind", ["few", "banded", "never forgets"])
 def test_lanes_are_used_where_they_help_and_refused_where_they_cannot_agree(kind):
     chain, table = case(kind)
-    lanes = Lanes(chain, table, np.array([0, len(table)]), kind == "banded", 1.0)
+    lanes = Lanes(chain, table, np.array([0, len(table)]), kind == "banded")
     assert lanes.are_worth_it
     found = lanes.smooth(np.empty(table.shape))
     assert (found is None) == (kind == "never forgets")

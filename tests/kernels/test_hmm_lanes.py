@@ -16,6 +16,7 @@ from tests.reference import hmm as reference
 from statewise.kernels import _vector as vector
 from statewise.kernels import hmm_lanes as kernel
 from statewise.kernels import hmm_lanes_paths as paths
+from statewise.kernels import hmm_paths
 from statewise.kernels._jit import jit
 from statewise.kernels._vector import LANES
 
@@ -66,12 +67,13 @@ def run_viterbi(pi, P, L, offsets):
     first, count = in_order(offsets)
     K, log_P = len(pi), reference.log(P)
     path, ends, after = np.full(len(L), -9), poisoned(len(first), K), np.full(len(first), -1)
-    turned = np.concatenate([log_P.T, np.zeros((1, K))]).ravel()
+    turned = np.zeros((K + 1, -(-K // 4) * 4))
+    turned[:K, :K] = log_P.T
     where = (first, count, count, np.tile(reference.log(pi), (len(first), 1)), 0, groups(count))
     room = poisoned(K * LANES * count[0])
-    assert paths.viterbi(log_P.ravel(), turned, L, NO_INDEX, *where, room, path, ends, after)
+    assert paths.viterbi(log_P.ravel(), turned.ravel(), L, NO_INDEX, *where, room, path, ends, after)
     log_prob = poisoned(len(offsets) - 1)
-    paths.path_log_prob(reference.log(pi), log_P, L, NO_INDEX, path, offsets, log_prob)
+    hmm_paths.path_log_probs(reference.log(pi), log_P, L, NO_INDEX, path, offsets, log_prob)
     return path, log_prob
 
 

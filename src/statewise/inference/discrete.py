@@ -23,7 +23,7 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.table import Table
 from statewise.inference.discrete_lanes import Lanes
-from statewise.kernels import _chunks, hmm_forgetting, hmm_lanes_paths, hmm_paths
+from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm as kernel
 
 _NO_INDEX = np.empty(0, dtype=np.int64)
@@ -122,7 +122,7 @@ def log_prob_steps(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray)
 def log_prob(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
     """(N,) log-likelihood of each sequence."""
     table, offsets = judged(chain, table, lengths)
-    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
     found = lanes.log_prob() if lanes.are_worth_it else None
     return by_sequence(_forward(chain, _dense(table), offsets, keep=False).steps, offsets) if found is None else found
 
@@ -135,7 +135,7 @@ def filter(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Filt
 def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
     table, offsets = judged(chain, table, lengths)
-    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
     if lanes.are_worth_it:
         probs = np.empty(table.shape)
         found = lanes.smooth(probs)
@@ -161,10 +161,10 @@ def viterbi(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Pat
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
     table, offsets = judged(chain, table, lengths)
     states, log_prob = np.empty(len(table), dtype=np.int64), np.empty(len(offsets) - 1)
-    lanes = Lanes(chain, table, offsets, False, _cost(table))
+    lanes = Lanes(chain, table, offsets, sparse=False)
     if lanes.are_worth_it and lanes.viterbi(states):
         known, which = (table.distinct, table.which) if isinstance(table, Table) else (table, _NO_INDEX)
-        hmm_lanes_paths.path_log_prob(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
+        hmm_paths.path_log_probs(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
         return Path(np.full(len(log_prob), kernel.LOG_SPACE), states, log_prob)
     table, codes = _dense(table), np.empty(len(log_prob), dtype=np.int64)
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
@@ -214,7 +214,7 @@ def forgetting_rate(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray
 
 def _filtered(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray, keep: bool) -> Filtered:
     table, offsets = judged(chain, table, lengths)
-    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
     if lanes.are_worth_it:
         found = _room(table, keep)
         if lanes.forward(keep, *found):

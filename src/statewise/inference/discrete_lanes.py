@@ -35,6 +35,7 @@ _FEWEST = 4  # stretches, below which lanes stay empty
 _RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
 _DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
 _LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
+_SMOOTHING, _PATHS = 3.0, 3.0  # times of a forward pass that the others take
 _KEPT = 2_000_000  # doubles, 16 MB
 _NO_INDEX, _NO_SUMS = np.empty(0, dtype=np.int64), np.empty(0)
 
@@ -89,8 +90,8 @@ class Stretches:
 class Lanes:
     """The recursions over all sequences of a table."""
 
-    def __init__(self, chain: Chain, table: np.ndarray | Table, offsets: np.ndarray, sparse: bool, cost: float) -> None:
-        self._chain, self._table, self._sparse, self._cost = chain, table, sparse, cost
+    def __init__(self, chain: Chain, table: np.ndarray | Table, offsets: np.ndarray, sparse: bool) -> None:
+        self._chain, self._table, self._sparse = chain, table, sparse
         self._rows = _rows(table)
         if table.size > _LARGE:
             _memory.hold()
@@ -130,7 +131,7 @@ class Lanes:
             where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
             return bool(kernel.forward(self._flat, *self._rows, *where, *into, self._ends))
 
-        return any(self._shared(work) and self._meet(laws) for _ in range(_ROUNDS))
+        return any(self._shared(work, 1.0) and self._meet(laws) for _ in range(_ROUNDS))
 
     def _by_sequence(self, sums: np.ndarray) -> np.ndarray:
         return np.bincount(self._stretches.sequence, weights=sums)
@@ -150,7 +151,7 @@ class Lanes:
             )
 
         for _ in range(_ROUNDS):
-            if not self._shared(work):
+            if not self._shared(work, _SMOOTHING):
                 return None
             if self._meet(laws) & self._meet_back(tails, heads):
                 return self._by_sequence(sums), pairs.sum(axis=0) * self._chain.transition
@@ -160,7 +161,7 @@ class Lanes:
         """Fill `path` with the best one; False where that cannot be done side by side."""
         parts, K = self._stretches, self._chain.states
         log_P = self._chain.log_transition
-        log_P_T = np.concatenate([log_P.T, np.zeros((1, K))]).reshape(-1)
+        log_P_T = _in_fours(np.concatenate([log_P.T, np.zeros((1, K))])).reshape(-1)
         given = (np.ascontiguousarray(log_P).reshape(-1), log_P_T, *_log_rows(self._table))
         seen, after = parts.count + np.where(parts.final, 0, _WARM), np.full(len(parts), -1)
         laws = self._scores(given)
@@ -178,7 +179,7 @@ class Lanes:
             return bool(paths.viterbi(*given, *where, path, self._ends, after))
 
         for _ in range(_ROUNDS):
-            if not self._shared(work):
+            if not self._shared(work, _PATHS):
                 return False
             follow = parts.after[parts.cut]
             found = _best_ahead(self._ends[parts.cut], log_P)
@@ -203,12 +204,19 @@ class Lanes:
                 where = (first, count, count, zeros, begin, end, _room(size))
                 return bool(paths.viterbi(*given, *where, spare, ends, after))
 
-            if self._shared(work, len(later)):
+            if self._shared(work, _PATHS * self._warm(len(later)), len(later)):
                 laws[later] = _best_ahead(ends, given[0].reshape(ends.shape[1], -1))
         return laws
 
-    def _shared(self, work: Callable[[int, int], bool], count: int | None = None) -> bool:
-        """Whether ``work(begin, end)`` did what it was to do for all groups of `count` stretches, of all stretches unless given."""
+    def _warm(self, count: int) -> float:
+        """The share of all rows that `count` warm-ups are."""
+        return count * _WARM / len(self._table)
+
+    def _shared(self, work: Callable[[int, int], bool], passes: float, count: int | None = None) -> bool:
+        """Whether ``work(begin, end)`` did what it was to do for all groups of `count` stretches, of all stretches unless given.
+
+        It takes the time of so many forward passes over all rows, of about a nanosecond for each entry of the table.
+        """
         groups = -(-(len(self._stretches) if count is None else count) // LANES)
         bounds = np.linspace(0, groups, min(groups, 16) + 1).astype(np.int64)
         done = np.zeros(len(bounds) - 1, dtype=bool)
@@ -216,7 +224,7 @@ class Lanes:
         def chunk(number: int, begin: int, end: int) -> None:
             done[number] = work(begin, end)
 
-        _chunks.share(chunk, bounds, self._cost)
+        _chunks.share(chunk, bounds, passes * self._table.size * (1.0 + self._chain.states / 16))
         return bool(done.all())
 
     def _laws(self) -> np.ndarray:
@@ -232,7 +240,7 @@ class Lanes:
                 where = (first, count, even, False, False, begin, end)
                 return bool(kernel.forward(self._flat, *self._rows, *where, _NO_SUMS, _NO_SUMS, no, no, ends))
 
-            self._shared(work, len(later))
+            self._shared(work, self._warm(len(later)), len(later))
             laws[later] = ends @ self._chain.transition
         return laws
 
@@ -248,7 +256,7 @@ class Lanes:
                 kernel.guess_tails(self._flat, *self._rows, after, count, begin, end, found)
                 return True
 
-            self._shared(work, len(count))
+            self._shared(work, self._warm(len(count)), len(count))
             tails[parts.cut] = found
         return tails
 

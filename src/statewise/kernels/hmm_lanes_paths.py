@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import LANES, gather, if_number, larger, load, smaller, spread, store, where_larger
+from statewise.kernels._vector import LANES, gather_four, if_number, larger, load, smaller, spread, store, where_larger
 from statewise.kernels.hmm_lanes import BLOCK
 from statewise.kernels.hmm_lanes_rows import copy_rows, look_up, set_group
 
@@ -68,33 +68,47 @@ def _ahead(log_P, law, fresh, K, rows, best, before):
 
 
 @jit
-def _back(log_P_T, K, rows, best, at, states):
+def _better(best, into, ahead, i, most, which):
+    """The larger of `most` and the score of state i with the way ahead, and its state in `which`."""
+    value = load(best, into + i * LANES) + ahead
+    return larger(value, most), where_larger(value, most, spread(float(i)), which)
+
+
+@jit
+def _back(log_P_T, width, K, rows, best, at, states):
     """A block of the way back: the state of each row that leads best to that of the row after it, the lowest of several.
 
-    `at` (LANES,) is K times the state of the row after the block, or K² in a lane whose last row is the block's; it is left so for the
-    block before. `states` (rows LANES,).
+    `at` (LANES,) is `width` times the state of the row after the block, or K in a lane whose last row is the block's; it is left so for
+    the block before. `states` (rows LANES,).
     """
     for back in range(rows):
         t = rows - 1 - back
-        most, which = load(best, t * K * LANES) + gather(log_P_T, at, 0), spread(0.0)
-        for i in range(1, K):
-            value = load(best, (t * K + i) * LANES) + gather(log_P_T, at, i)
-            which = where_larger(value, most, spread(float(i)), which)
-            most = larger(value, most)
+        into, most, which = t * K * LANES, spread(-np.inf), spread(0.0)
+        for i in range(0, K, 4):
+            v0, v1, v2, v3 = gather_four(log_P_T, at, i)
+            most, which = _better(best, into, v0, i, most, which)
+            if i + 1 < K:
+                most, which = _better(best, into, v1, i + 1, most, which)
+            if i + 2 < K:
+                most, which = _better(best, into, v2, i + 2, most, which)
+            if i + 3 < K:
+                most, which = _better(best, into, v3, i + 3, most, which)
         store(states, t * LANES, which)
         for lane in range(LANES):
-            at[lane] = K * int(states[t * LANES + lane])
+            at[lane] = width * int(states[t * LANES + lane])
 
 
 @jit
 def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, path, ends, after):
     """The best `path` (rows,) through the `own` (N,) first rows of each stretch, as the `count` (N,) rows that it may look at show it.
 
-    `log_P` (K²,); `log_P_T` (K + 1, K), flat, is its transpose and zeros. `law` (N, K) is max_i best[i] + log P[i, j] of the row before a
-    stretch. The scores of the last own row go into `ends` (N, K), the state of the row after it into `after` (N,), −1 where there is
-    none. `room` has K `LANES` doubles for each row of the longest stretch. False where that cannot be done in lanes.
+    `log_P` (K²,); `log_P_T`, flat, is its transpose and a row of zeros, their columns made a multiple of four. `law` (N, K) is
+    max_i best[i] + log P[i, j] of the row before a stretch. The scores of the last own row go into `ends` (N, K), the state of the row
+    after it into `after` (N,), −1 where there is none. `room` has K `LANES` doubles for each row of the longest stretch. False where
+    that cannot be done in lanes.
     """
     K = law.shape[1]
+    width = log_P_T.shape[0] // (K + 1)
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
     low, left, at = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     before, states = np.empty(K * LANES), np.empty(BLOCK * LANES)
@@ -119,10 +133,10 @@ def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, 
             start = max(high - BLOCK, 0)
             for lane in range(LANES):
                 if counts[lane] == high:
-                    at[lane] = K * K
+                    at[lane] = K * width
                 elif counts[lane] < high:
                     start = max(start, counts[lane])
-            _back(log_P_T, K, high - start, room[start * K * LANES :], at, states)
+            _back(log_P_T, width, K, high - start, room[start * K * LANES :], at, states)
             for lane in range(LANES):
                 if counts[lane] > 0:
                     _write(states, lane, n * LANES + lane, start, high, first, own, path, after)
@@ -155,38 +169,3 @@ def _write(states, lane, n, start, high, first, own, path, after):
         into[t] = int(source[t * LANES])
     if start <= own[n] < high:
         after[n] = int(source[(own[n] - start) * LANES])
-
-
-@jit
-def _step(log_P, L, i, j, row, K):
-    return log_P[i * K + j] + L[row * K + j]
-
-
-@jit
-def path_log_prob(log_pi, log_P, L, which, path, offsets, log_prob):
-    """log π + Σ log P + Σ L along the path of each sequence.
-
-    Numbers of states and rows are unsigned, which spares a look at the sign of each; and there are four sums, since an addition waits
-    for the one before it.
-    """
-    K, indexed = np.uint64(log_pi.shape[0]), which.shape[0] > 0
-    flat, table = log_P.reshape(log_P.size), L.reshape(L.size)
-    states, numbers = path.view(np.uint64), which.view(np.uint64)
-    for n in range(offsets.shape[0] - 1):
-        first, rows = offsets[n], offsets[n + 1] - offsets[n]
-        own = states[first : first + rows]
-        own_rows = numbers[first : first + rows] if indexed else numbers
-        i, s0, s1, s2, s3 = own[0], 0.0, 0.0, 0.0, 0.0
-        total = log_pi[i] + table[(own_rows[0] if indexed else np.uint64(first)) * K + i]
-        begin = 1 + (rows - 1) % 4
-        for t in range(1, begin):
-            total += _step(flat, table, i, own[t], own_rows[t] if indexed else np.uint64(first + t), K)
-            i = own[t]
-        for t in range(begin, rows, 4):
-            k0, k1, k2, k3 = own[t], own[t + 1], own[t + 2], own[t + 3]
-            s0 += _step(flat, table, i, k0, own_rows[t] if indexed else np.uint64(first + t), K)
-            s1 += _step(flat, table, k0, k1, own_rows[t + 1] if indexed else np.uint64(first + t + 1), K)
-            s2 += _step(flat, table, k1, k2, own_rows[t + 2] if indexed else np.uint64(first + t + 2), K)
-            s3 += _step(flat, table, k2, k3, own_rows[t + 3] if indexed else np.uint64(first + t + 3), K)
-            i = k3
-        log_prob[n] = total + ((s0 + s1) + (s2 + s3))
