@@ -104,9 +104,11 @@ def test_a_table_of_distinct_rows_is_the_table_that_it_stands_for(several):
 def test_what_is_no_likelihood_is_refused_in_lanes_too(bad):
     chain, table = case("few")
     table[30_000, 1] = bad
-    for verb in (discrete.filter, discrete.smooth, discrete.viterbi):
-        with pytest.raises(InputError, match="NaN"):
-            verb(chain, table, np.array([len(table)]))
+    alike = Table(table[[0, 30_000]], np.arange(len(table)) % 2)
+    for verb in (discrete.log_prob, discrete.filter, discrete.smooth, discrete.viterbi):
+        for given in (table, alike):
+            with pytest.raises(InputError, match="NaN"):
+                verb(chain, given, np.array([len(table)]))
 
 
 def test_states_that_doubles_would_lose_are_left_to_log_space():

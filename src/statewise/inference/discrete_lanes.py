@@ -159,6 +159,8 @@ class Lanes:
 
     def viterbi(self, path: np.ndarray) -> bool:
         """Fill `path` with the best one; False where that cannot be done side by side."""
+        if isinstance(self._table, Table) and not (self._table.distinct < np.inf).all():
+            return False
         parts, K = self._stretches, self._chain.states
         log_P = self._chain.log_transition
         log_P_T = _in_fours(np.concatenate([log_P.T, np.zeros((1, K))])).reshape(-1)
@@ -167,15 +169,8 @@ class Lanes:
         laws = self._scores(given)
 
         def work(begin: int, end: int) -> bool:
-            where = (
-                parts.first,
-                seen,
-                parts.count,
-                laws,
-                begin,
-                end,
-                _room(K * LANES * int(seen[begin * LANES :].max())),
-            )
+            room = _room(K * LANES * int(seen[begin * LANES :].max()))
+            where = (parts.first, seen, parts.count, laws, begin, end, room)
             return bool(paths.viterbi(*given, *where, path, self._ends, after))
 
         for _ in range(_ROUNDS):

@@ -68,34 +68,37 @@ def _ahead(log_P, law, fresh, K, rows, best, before):
 
 
 @jit
-def _better(best, into, ahead, i, most, which):
+def _better(best, row, ahead, i, most, which):
     """The larger of `most` and the score of state i with the way ahead, and its state in `which`."""
-    value = load(best, into + i * LANES) + ahead
+    value = load(best, row + i * LANES) + ahead
     return larger(value, most), where_larger(value, most, spread(float(i)), which)
 
 
 @jit
-def _back(log_P_T, width, K, rows, best, at, states):
+def _back(log_P_T, width, K, rows, best, at, states, whole, path, into):
     """A block of the way back: the state of each row that leads best to that of the row after it, the lowest of several.
 
     `at` (LANES,) is `width` times the state of the row after the block, or K in a lane whose last row is the block's; it is left so for
-    the block before. `states` (rows LANES,).
+    the block before. `states` (rows LANES,); where `whole` they go into `path` too, each lane's from into[lane] on.
     """
     for back in range(rows):
         t = rows - 1 - back
-        into, most, which = t * K * LANES, spread(-np.inf), spread(0.0)
+        row, most, which = t * K * LANES, spread(-np.inf), spread(0.0)
         for i in range(0, K, 4):
             v0, v1, v2, v3 = gather_four(log_P_T, at, i)
-            most, which = _better(best, into, v0, i, most, which)
+            most, which = _better(best, row, v0, i, most, which)
             if i + 1 < K:
-                most, which = _better(best, into, v1, i + 1, most, which)
+                most, which = _better(best, row, v1, i + 1, most, which)
             if i + 2 < K:
-                most, which = _better(best, into, v2, i + 2, most, which)
+                most, which = _better(best, row, v2, i + 2, most, which)
             if i + 3 < K:
-                most, which = _better(best, into, v3, i + 3, most, which)
+                most, which = _better(best, row, v3, i + 3, most, which)
         store(states, t * LANES, which)
         for lane in range(LANES):
-            at[lane] = width * int(states[t * LANES + lane])
+            state = int(states[t * LANES + lane])
+            at[lane] = width * state
+            if whole:
+                path[np.uint64(into[lane] + t)] = state
 
 
 @jit
@@ -122,8 +125,8 @@ def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, 
                 look_up(L, which, low, left, best, states, K, rows, at)
             else:
                 copy_rows(L, low, left, best, K, rows, at)
-            if not _is_valid(best, K, rows):
-                return False
+                if not _is_valid(best, K, rows):
+                    return False
             _ahead(log_P, laws, start == 0, K, rows, best, before)
             if not _is_possible(before, K):
                 return False
@@ -136,9 +139,13 @@ def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, 
                     at[lane] = K * width
                 elif counts[lane] < high:
                     start = max(start, counts[lane])
-            _back(log_P_T, width, K, high - start, room[start * K * LANES :], at, states)
+            whole = True
             for lane in range(LANES):
-                if counts[lane] > 0:
+                whole = whole and counts[lane] > 0 and high <= own[n * LANES + lane]
+                low[lane] = firsts[lane] + start
+            _back(log_P_T, width, K, high - start, room[start * K * LANES :], at, states, whole, path, low)
+            for lane in range(LANES):
+                if counts[lane] > 0 and not whole:
                     _write(states, lane, n * LANES + lane, start, high, first, own, path, after)
             high = start
         for lane in range(LANES):
