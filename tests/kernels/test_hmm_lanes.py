@@ -49,7 +49,9 @@ def run_smooth(pi, P, L, offsets):
     law, tail, final = np.tile(pi, (N, 1)), poisoned(N, K), np.ones(N, dtype=bool)
     room = poisoned((2 * K + 1) * LANES * count[0])
     where = (first, count, law, tail, final, bool(P.min() < 1e-200), 0, groups(count), room)
-    done = kernel.smooth(P.ravel(), L, NO_INDEX, *where, sums, smoothed, pairs, poisoned(N, K), poisoned(N, K))
+    done = kernel.smooth(
+        P.ravel(), L, NO_INDEX, *where, poisoned(N), sums, smoothed, pairs, poisoned(N, K), poisoned(N, K)
+    )
     return done, in_turn(sums, offsets), smoothed, pairs * P
 
 
@@ -58,7 +60,7 @@ def run_forward(pi, P, L, offsets):
     steps, filtered, predicted = poisoned(len(L)), poisoned(*L.shape), poisoned(*L.shape)
     sums, ends, law = poisoned(len(first)), poisoned(len(first), len(pi)), np.tile(pi, (len(first), 1))
     where = (first, count, law, bool(P.min() < 1e-200), True, 0, groups(count))
-    assert kernel.forward(P.ravel(), L, NO_INDEX, *where, sums, steps, filtered, predicted, ends)
+    assert kernel.forward(P.ravel(), L, NO_INDEX, *where, poisoned(len(first)), sums, steps, filtered, predicted, ends)
     np.testing.assert_array_equal(ends, filtered[first + count - 1])
     return in_turn(sums, offsets), steps, filtered, predicted
 
@@ -121,12 +123,29 @@ def test_zeros_in_the_chain_are_kept_as_long_as_nothing_is_lost():
 @pytest.mark.parametrize("planted", ["nan", "infinite", "impossible", "lost at once", "lost slowly"])
 def test_what_lanes_cannot_do_they_refuse(planted):
     pi, P, L, offsets = case(3, [200, 300], 11)
-    if planted.startswith("lost"):  # hypotheses that never mix, of which one fades
+    if planted.startswith("lost"):  # hypotheses that never mix: one fades, and then all that comes speaks for it
         P, L = np.eye(3), np.zeros(L.shape)
-        L[:100, 0] = -650.0 if planted == "lost at once" else -6.0
+        L[:100, 0] = L[100:200, 1:] = -650.0 if planted == "lost at once" else -6.5
     else:
         L[250] = {"nan": np.nan, "infinite": np.inf, "impossible": -np.inf}[planted]
     assert not run_smooth(pi, P, L, offsets)[0]
+
+
+@pytest.mark.parametrize("fading", [-650.0, -6.0])
+def test_what_is_lost_and_can_never_matter_again_is_left_out(fading):
+    """Hypotheses that never mix, of which one fades for good; and left to right, where all but the last state do. Oracle: the twin."""
+    for P in (np.eye(3), np.array([[0.9, 0.1, 0.0], [0.0, 0.8, 0.2], [0.0, 0.0, 1.0]])):
+        pi, _, L, offsets = case(3, [200, 300, 900], 11)
+        L[:, 0] += fading
+        parts = each(L, offsets)
+        done, sums, smoothed, counts = run_smooth(pi, P, L, offsets)
+        assert done
+        found = [reference.log_prob_steps(pi, P, x).sum() for x in parts]
+        np.testing.assert_allclose(
+            sums, found, rtol=0, atol=1e-12
+        )  # up to 900 numbers of order 1, to a few digits of the last place
+        np.testing.assert_allclose(smoothed, np.vstack([reference.smoothed(pi, P, x) for x in parts]), **TOLERANCE)
+        np.testing.assert_allclose(counts, sum(reference.counts(pi, P, x) for x in parts), rtol=1e-11, atol=1e-12)
 
 
 @jit

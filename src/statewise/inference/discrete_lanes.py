@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from statewise.inference.discrete import Chain
 
 _WARM, _AGREES, _ROUNDS = 512, 1e-13, 4
+_NOTHING = 1e-300  # what may be lost of a state at a row: the unit of `losses`
 _AGREES_IN_LOG = 1e-12
 _LEAST, _MOST = 2048, 8192  # rows of a part
 _FEWEST = 4  # stretches, below which lanes stay empty
-_RAREST = 1e-50  # a transition rarer than this, but possible, is left to the kernel that goes by itself
-_DEEP = 1e-260  # a likelihood below this share of the largest in its row may be lost
 _LARGE = 100_000  # entries of a table, from which on the time to get memory is felt
 _SMOOTHING, _PATHS = 3.0, 3.0  # times of a forward pass that the others take
 _KEPT = 2_000_000  # doubles, 16 MB
@@ -97,23 +96,13 @@ class Lanes:
             _memory.hold()
         self._stretches = Stretches.of(offsets)
         self._flat = np.ascontiguousarray(chain.transition).reshape(-1)
-        self._ends = np.empty((len(self._stretches), chain.states))
+        self._ends, self._losses = np.empty((len(self._stretches), chain.states)), np.ones(len(self._stretches))
         self._nothing = np.empty((0, chain.states))
 
     @property
     def are_worth_it(self) -> bool:
-        """Whether there are stretches for several lanes, of a chain that they are meant for."""
-        if len(self._stretches) < _FEWEST:
-            return False
-        rare = (self._chain.transition > 0.0) & (self._chain.transition < _RAREST)
-        return not (self._sparse and (rare.any() or self._is_deep))
-
-    @property
-    def _is_deep(self) -> bool:
-        """Whether a likelihood of a table of distinct rows is lost beside the largest in its row; of other tables the kernel finds out."""
-        if not isinstance(self._table, Table):
-            return False
-        return bool(((self._rows[0][:-1, : self._chain.states] < _DEEP) & (self._table.distinct > -np.inf)).any())
+        """Whether there are stretches for several lanes."""
+        return len(self._stretches) >= _FEWEST
 
     def forward(self, keep: bool, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> bool:
         """Fill `steps`, and with `keep` the others; False where that cannot be done side by side."""
@@ -129,9 +118,19 @@ class Lanes:
 
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
-            return bool(kernel.forward(self._flat, *self._rows, *where, *into, self._ends))
+            return bool(kernel.forward(self._flat, *self._rows, *where, self._losses, *into, self._ends))
 
-        return any(self._shared(work, 1.0) and self._meet(laws) for _ in range(_ROUNDS))
+        for _ in range(_ROUNDS):
+            if not self._shared(work, 1.0):
+                return False
+            if self._meet(laws):
+                return self._nothing_lost()
+        return False
+
+    def _nothing_lost(self) -> bool:
+        """Whether what may have been lost of the states is nothing: what a part began with is multiplied by what it may lose."""
+        lost = np.bincount(self._stretches.sequence, weights=np.log(self._losses))
+        return bool(lost.max() < np.log(kernel.MOST_LOST))
 
     def _by_sequence(self, sums: np.ndarray) -> np.ndarray:
         return np.bincount(self._stretches.sequence, weights=sums)
@@ -147,14 +146,18 @@ class Lanes:
             pairs[begin:end] = 0.0
             room = _room((2 * K + 1) * LANES * int(parts.count[begin * LANES]))
             return bool(
-                kernel.smooth(self._flat, *self._rows, *where, room, sums, smoothed, pairs[begin], self._ends, heads)
+                kernel.smooth(
+                    self._flat, *self._rows, *where, room, self._losses, sums, smoothed, pairs[begin], self._ends, heads
+                )
             )
 
         for _ in range(_ROUNDS):
             if not self._shared(work, _SMOOTHING):
                 return None
             if self._meet(laws) & self._meet_back(tails, heads):
-                return self._by_sequence(sums), pairs.sum(axis=0) * self._chain.transition
+                counts = pairs.sum(axis=0) * self._chain.transition
+                known = np.isfinite(counts).all() and np.isfinite(smoothed[parts.first[parts.begins]]).all()
+                return (self._by_sequence(sums), counts) if known and self._nothing_lost() else None
         return None
 
     def viterbi(self, path: np.ndarray) -> bool:
@@ -233,7 +236,11 @@ class Lanes:
 
             def work(begin: int, end: int) -> bool:
                 where = (first, count, even, False, False, begin, end)
-                return bool(kernel.forward(self._flat, *self._rows, *where, _NO_SUMS, _NO_SUMS, no, no, ends))
+                return bool(
+                    kernel.forward(
+                        self._flat, *self._rows, *where, np.empty(len(count)), _NO_SUMS, _NO_SUMS, no, no, ends
+                    )
+                )
 
             self._shared(work, self._warm(len(later)), len(later))
             laws[later] = ends @ self._chain.transition
@@ -260,7 +267,7 @@ class Lanes:
         cut = self._stretches.cut
         found = self._ends[cut] @ self._chain.transition
         after = self._stretches.after[cut]
-        agree = _agree(laws[after], found)
+        agree = _agree(laws[after], found, _NOTHING)
         laws[after] = found
         return agree
 
@@ -322,5 +329,5 @@ def _agree_in_log(guess: np.ndarray, found: np.ndarray) -> bool:
         return bool(((guess == found) | (np.abs(guess - found) <= _AGREES_IN_LOG * (1.0 + np.abs(found)))).all())
 
 
-def _agree(guess: np.ndarray, law: np.ndarray) -> bool:
-    return bool((np.abs(guess - law) <= _AGREES * law).all())
+def _agree(guess: np.ndarray, law: np.ndarray, nothing: float = 0.0) -> bool:
+    return bool((np.abs(guess - law) <= _AGREES * law + nothing).all())

@@ -11,8 +11,8 @@ g sums to one, anew in every block.
 L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, and row r is number which[r] of the distinct ones,
 L (m, W): K likelihoods over their largest, the logarithm of that, and what makes W a multiple of four. The last of them is ones.
 
-What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose) it does not try: the functions return
-False and the sequences go to `kernels.hmm`.
+What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose and that could matter later) it does not
+try: the functions return False and the sequences go to `kernels.hmm`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 
 from statewise.kernels._elementary import exp_in_place, log_in_place
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import LANES, add_product, larger, load, positive, smaller, spread, store
+from statewise.kernels._vector import LANES, add_product, larger, load, spread, store
 from statewise.kernels.hmm import SMALL
 from statewise.kernels.hmm_lanes_rows import all_have, copy_rows, look_up, set_group, write_rows
 
 BLOCK = 64  # rows that are looked up, done and written back together
 TOGETHER = 8  # rows whose sums have one logarithm
 AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
-_DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
+MOST_LOST = 1e280  # units of 1e-300: a share of 1e-20 of all mass
 
 
 @jit(fast=True)
@@ -45,38 +45,28 @@ def _take_top(b, tops, K, rows):
 
 
 @jit
-def _is_deep(b, size):
-    found = False
-    for i in range(size):
-        found = found or -np.inf < b[i] < _DEEP
-    return found
-
-
-@jit
-def _likelihoods(L, which, low, count, sparse, b, tops, work, K, rows):
-    """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
+def _likelihoods(L, which, low, count, b, tops, work, K, rows):
+    """b = exp(L − top) for `rows` rows of a group."""
     at = np.empty(LANES, np.int64)
     if which.shape[0] > 0:
         look_up(L, which, low, count, b, tops, K, rows, at)
-        return True
+        return
     copy_rows(L, low, count, b, K, rows, at)
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
-    fine = not (sparse and _is_deep(b, size))
     for begin in range(0, size, AT_ONCE):
         part = b[begin : min(begin + AT_ONCE, size)]
         exp_in_place(part, work[: part.shape[0]])
-    return fine
 
 
 @jit(fast=True)
-def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, scales, lows):
-    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] scale[t − 1], scale = 1 / Σ x; into `lows` the least x that matters.
+def _ahead(P, b, law, fresh, keep, K, rows, before, x, f, scales):
+    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] scale[t − 1], scale = 1 / Σ x.
 
     `before` (K LANES,) is the last row's x times its scale, and is left so for the next block; where `fresh`, f[0] = `law`. Two
     states at a time, so that each x is loaded half as often; the last of an odd number is done twice.
     """
-    least, one = spread(1.0), spread(1.0)
+    one = spread(1.0)
     scale = one
     for t in range(rows):
         total = spread(0.0)
@@ -111,24 +101,45 @@ def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, scales, lows):
             if keep:
                 store(f, at0, c0)
                 store(f, at1, c1)
-            if sparse:
-                least = smaller(positive(c0, positive(b0, x0, one), one), least)
-                least = smaller(positive(c1, positive(b1, x1, one), one), least)
         scale = one / total
         store(scales, t * LANES, scale)
     for k in range(K):
         store(before, k * LANES, load(x, ((rows - 1) * K + k) * LANES) * scale)
-    store(lows, 0, least)
+
+
+@jit(fast=True)
+def _lose(P, b, scales, K, rows, lost, room, most):
+    """What doubles may have lost of each state: `lost` ← scale (b ∘ Pᵀ lost + 1) along a block; the largest sum into `most`.
+
+    In units of 1e-300: an underflow takes less from a state before the row is scaled, and it is carried on as the state itself
+    would be. What is lost is no more than this share of all mass, and of all paths: what is computed from the rest has that error.
+    """
+    one, top = spread(1.0), load(most, 0)
+    for t in range(rows):
+        scale, total = load(scales, t * LANES), spread(0.0)
+        for j in range(K):
+            value = load(lost, 0) * spread(P[j])
+            for i in range(1, K):
+                value = add_product(value, load(lost, i * LANES), spread(P[i * K + j]))
+            value = add_product(one, value, load(b, (t * K + j) * LANES)) * scale
+            store(room, j * LANES, value)
+            total = total + value
+        for at in range(0, K * LANES, LANES):
+            store(lost, at, load(room, at))
+        top = larger(total, top)
+    store(most, 0, top)
 
 
 @jit
-def _all_fine(scales, size, lows):
-    """Whether no sum and no state that matters has become too small for its digits."""
+def _all_fine(P, b, scales, sparse, K, rows, lost, work, most):
+    """Whether no sum has become too small for its digits and, in a chain with zeros, nothing that matters can have been lost."""
     found = True
-    for i in range(size):
+    for i in range(rows * LANES):
         found = found and scales[i] < 1.0 / SMALL
-    for lane in range(LANES):
-        found = found and lows[lane] > SMALL
+    if found and sparse:
+        _lose(P, b, scales, K, rows, lost, work, most)
+        for lane in range(LANES):
+            found = found and most[lane] < MOST_LOST
     return found
 
 
@@ -176,21 +187,21 @@ def _multiply(tops, scales, rows, work, total):
 
 
 @jit
-def _forward_group(P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total):
+def _forward_group(
+    P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total, lost, most
+):
     """The forward pass over one group, b, x and scales being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-    lows = np.empty(LANES)
-    total[:] = 0.0
+    total[:], lost[:], most[:] = 0.0, 1.0, 1.0
     for at in range(0, longest, BLOCK):
         rows = min(BLOCK, longest - at)
         for lane in range(LANES):
             low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
         b_t, x_t, scales_t = b[at * K * LANES :], x[at * K * LANES :], scales[at * LANES :]
-        if not _likelihoods(L, which, low, left, sparse, b_t, tops, work, K, rows):
-            return False
-        _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, scales_t, lows)
-        if not _all_fine(scales_t, rows * LANES, lows):
+        _likelihoods(L, which, low, left, b_t, tops, work, K, rows)
+        _ahead(P, b_t, laws, at == 0, False, K, rows, before, x_t, x_t, scales_t)
+        if not _all_fine(P, b_t, scales_t, sparse, K, rows, lost, work, most):
             return False
         if not _add_steps(tops, scales_t, left, rows, work, spare, total):
             return False
@@ -254,12 +265,14 @@ def _pair(a, w, K, rows, pairs):
 
 
 @jit
-def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room, sums, smoothed, pairs, ends, heads):
+def smooth(
+    P, L, which, first, count, law, tail, final, sparse, begin, end, room, losses, sums, smoothed, pairs, ends, heads
+):
     """Log-likelihoods of the stretches into `sums` (N,), smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
-    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`. `room` has
-    (2 K + 1) `LANES` doubles for each row of the longest stretch.
+    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`; into `losses`
+    (N,) what may have been lost (see `_lose`). `room` has (2 K + 1) `LANES` doubles for each row of the longest stretch.
     """
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -272,15 +285,34 @@ def smooth(P, L, which, first, count, law, tail, final, sparse, begin, end, room
         np.zeros(K * K * LANES),
     )
     low, left, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    lost, most = np.empty(K * LANES), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
         b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
         scales = room[2 * longest * K * LANES :]
         if not _forward_group(
-            P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total
+            P,
+            L,
+            which,
+            firsts,
+            counts,
+            laws,
+            longest,
+            sparse,
+            b,
+            x,
+            scales,
+            tops,
+            work,
+            spare,
+            before,
+            total,
+            lost,
+            most,
         ):
             return False
         _end_sums(total, n, counts, sums)
+        _end_sums(most, n, counts, losses)
         _end_lanes(x, scales, K, n, longest, counts, ends)
         high = longest
         beta[:], carry[:] = 0.0, 0.0
@@ -355,7 +387,7 @@ def guess_tails(P, L, which, first, count, begin, end, tail):
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _likelihoods(L, which, low, left, False, b, tops, work, K, high - at)
+            _likelihoods(L, which, low, left, b, tops, work, K, high - at)
             _back_alone(P, b, K, high - at, beta, w)
         for lane in range(LANES):
             for k in range(K if counts[lane] > 0 else 0):
@@ -382,7 +414,7 @@ def _back_alone(P, b, K, rows, beta, w):
 
 
 @jit
-def forward(P, L, which, first, count, law, sparse, keep, begin, end, sums, steps, filtered, predicted, ends):
+def forward(P, L, which, first, count, law, sparse, keep, begin, end, losses, sums, steps, filtered, predicted, ends):
     """`smooth` without the way back, with `keep` the filtered and predicted probabilities; log-likelihoods of the rows into `steps`.
 
     `steps` and `sums` may be empty; one logarithm for every `TOGETHER` rows is enough for `sums`.
@@ -392,18 +424,18 @@ def forward(P, L, which, first, count, law, sparse, keep, begin, end, sums, step
     size = BLOCK * K * LANES
     tops, work, spare, b = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(size)
     x, f, scales, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
-    low, left, lows, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES)
+    low, left, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    lost, most = np.empty(K * LANES), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
-        total[:] = 0.0
+        total[:], lost[:], most[:] = 0.0, 1.0, 1.0
         for at in range(0, longest, BLOCK):
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            if not _likelihoods(L, which, low, left, sparse, b, tops, work, K, rows):
-                return False
-            _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, scales, lows)
-            if not _all_fine(scales, rows * LANES, lows):
+            _likelihoods(L, which, low, left, b, tops, work, K, rows)
+            _ahead(P, b, laws, at == 0, keep, K, rows, before, x, f, scales)
+            if not _all_fine(P, b, scales, sparse, K, rows, lost, work, most):
                 return False
             if steps.shape[0] > 0:
                 _write_steps(tops, scales, low, left, rows, work, spare, steps)
@@ -420,6 +452,7 @@ def forward(P, L, which, first, count, law, sparse, keep, begin, end, sums, step
                 write_rows(f, low, left, K, rows, predicted)
         if sums.shape[0] > 0:
             _end_sums(total, n, counts, sums)
+        _end_sums(most, n, counts, losses)
     return True
 
 
