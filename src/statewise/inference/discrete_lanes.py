@@ -113,12 +113,15 @@ class Lanes:
         sums, no = np.empty(len(self._stretches)), self._nothing
         return self._by_sequence(sums) if self._forward(False, sums, _NO_SUMS, no, no) else None
 
-    def _forward(self, keep: bool, *into: np.ndarray) -> bool:
+    def _forward(
+        self, keep: bool, sums: np.ndarray, steps: np.ndarray, probs: np.ndarray, predicted: np.ndarray
+    ) -> bool:
         laws, parts = self._laws(), self._stretches
 
         def work(begin: int, end: int) -> bool:
             where = (parts.first, parts.count, laws, self._sparse, keep, begin, end)
-            return bool(kernel.forward(self._flat, *self._rows, *where, self._losses, *into, self._ends))
+            into = (self._losses, sums, steps, probs, predicted, self._ends)
+            return bool(kernel.forward(self._flat, *self._rows, *where, *into))
 
         for _ in range(_ROUNDS):
             if not self._shared(work, 1.0):
