@@ -120,7 +120,9 @@ def test_driven_never_counts_what_was_not_held_out():
         return mixed + 0 * x.sum()
 
     x = np.random.default_rng(2).normal(size=(4, 50, 1))
-    found = sw.dissection.memory_capacity(step, x, initial=np.random.default_rng(0).normal(size=50), lags=200, steps=1000)
+    found = sw.dissection.memory_capacity(
+        step, x, initial=np.random.default_rng(0).normal(size=50), lags=200, steps=1000
+    )
     assert abs(found.value) < 1.0
     assert (found.data["capacity"] < 0.2).all()
 

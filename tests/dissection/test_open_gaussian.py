@@ -34,7 +34,17 @@ def plain_filter(sys, y):  # noqa: ANN001, ANN201  # a twin of the predictor, on
     return np.array(means), np.array(loops)
 
 
-NAMES = ("state space", "varma", "varma with inputs", "diffuse", "diffuse and holed", "arima", "linear rnn", "linear rnn on complete rows", "steady rnn")
+NAMES = (
+    "state space",
+    "varma",
+    "varma with inputs",
+    "diffuse",
+    "diffuse and holed",
+    "arima",
+    "linear rnn",
+    "linear rnn on complete rows",
+    "steady rnn",
+)
 
 
 @functools.cache
@@ -43,7 +53,9 @@ def models():  # noqa: ANN201
     state_space = sw.StateSpace.random(states=3, dim=2, seed=0)
     seqs = holed(state_space.sample(120, 4, seed=1))
     walk = sw.Sequences.from_arrays([np.cumsum(rng.normal(size=80)) + rng.normal(size=80)])
-    driven = sw.Sequences.from_arrays([rng.normal(size=(70, 1)) for _ in range(3)], inputs=[rng.normal(size=(70, 2)) for _ in range(3)])
+    driven = sw.Sequences.from_arrays(
+        [rng.normal(size=(70, 1)) for _ in range(3)], inputs=[rng.normal(size=(70, 2)) for _ in range(3)]
+    )
     varma = sw.VARMA(p=1, q=1).fit(seqs)
     return {
         "state space": (state_space, seqs),

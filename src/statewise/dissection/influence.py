@@ -25,7 +25,9 @@ def influence(system: System, lags: int, seed: int | None = 0) -> np.ndarray:
     starts = np.unique(np.linspace(0, last, _SOURCES).astype(int))
     d = system.inputs.shape[2] or system.size
     width = min(d, _DIRECTIONS)
-    basis = np.eye(d) if width == d else np.linalg.qr(generator(seed).standard_normal((d, width)))[0] * np.sqrt(d / width)
+    basis = (
+        np.eye(d) if width == d else np.linalg.qr(generator(seed).standard_normal((d, width)))[0] * np.sqrt(d / width)
+    )
     found = []
     for start in starts.tolist():
         logs = _followed(system, start, longest, basis)

@@ -61,7 +61,9 @@ def controllable(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 def _responses(T: np.ndarray, B: np.ndarray, lags: int) -> np.ndarray:
     """(lags + 1,) Σ of squared responses to an impulse in each input, of an orthonormal realisation of the pair (T upper triangular, B)."""
     n, d = B.shape
-    through = np.zeros((d, d, lags + 1), complex)  # what reaches the next filter, by its place and the input that was struck
+    through = np.zeros(
+        (d, d, lags + 1), complex
+    )  # what reaches the next filter, by its place and the input that was struck
     through[np.arange(d), np.arange(d), 0] = 1.0
     capacity = np.zeros(lags + 1)
     B = B.astype(complex)

@@ -80,7 +80,11 @@ def memory_horizon(
         "share": share,
         "reasons": reasons,
     }
-    reason = "" if np.isfinite(first) else f"inputs still act at {np.exp(curve[-1]):.2g} of their most after {len(curve) - 1} steps; pass longer sequences"
+    reason = (
+        ""
+        if np.isfinite(first)
+        else f"inputs still act at {np.exp(curve[-1]):.2g} of their most after {len(curve) - 1} steps; pass longer sequences"
+    )
     return Diagnostic(
         name,
         first * dt,
@@ -207,7 +211,9 @@ def _meaning(data: dict[str, object], dt: float, looked: int) -> str:
         f"the asymptotic half-life {said('half_life')}",
     ]
     if not np.isnan(float(data["ablation_horizon"])):  # type: ignore[arg-type]
-        parts.append(f"the loss needs {said('ablation_horizon', looked)} {unit} of context to come within {data['share']:g} %")
+        parts.append(
+            f"the loss needs {said('ablation_horizon', looked)} {unit} of context to come within {data['share']:g} %"
+        )
     if not np.isnan(float(data["capacity_horizon"])):  # type: ignore[arg-type]
         parts.append(f"the capacity horizon is {said('capacity_horizon')}")
     return "; ".join(parts) + "."

@@ -87,7 +87,9 @@ def _predictions(result: Any, args: tuple[Any, ...], calls: list[Call], lengths:
         return {}
     given = args[0] if args and isinstance(args[0], Tensor) and args[0].shape[:-1] == own.shape[:-1] else None
     known = call.lengths if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
-    inputs = call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
+    inputs = (
+        call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
+    )
     return {"output": array(call.padded(output)), "inputs": inputs, "lengths": known, "padded": call.padded}
 
 
@@ -275,7 +277,9 @@ def _difference(call: Call, replayed: np.ndarray) -> float:
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
 
-def sites_of(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
+def sites_of(
+    name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled
+) -> list[Site]:
     """One site a system; in a network with two directions only the top layers have the loss above them."""
     if len(systems) == 1:
         return [Site(name, systems[0], cotangents, whole=pulled.whole)]

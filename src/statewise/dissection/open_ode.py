@@ -24,7 +24,9 @@ def open_ode(model: Any, steps: Any, loss: Any, dt: float, initial: Any) -> Subj
     """
     if steps is None or initial is None:
         missing = "batch" if steps is None else "initial"
-        raise InputError(f"`{missing}` is None; for an ODE pass the number of steps as `batch` and the first state as `initial`")
+        raise InputError(
+            f"`{missing}` is None; for an ODE pass the number of steps as `batch` and the first state as `initial`"
+        )
     count = checks.Integer(1).check("batch", steps)
     start = np.atleast_2d(np.asarray(initial, dtype=np.float64))
     start = checks.array("initial", start, (None, None))
@@ -42,5 +44,3 @@ def open_ode(model: Any, steps: Any, loss: Any, dt: float, initial: Any) -> Subj
     if loss is not None:
         site, words, notes = with_loss(system, loss)
     return Subject(model.name, (site,), words, error, cell.dt if dt == 1.0 else dt, model, steps, notes)
-
-
