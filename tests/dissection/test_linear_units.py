@@ -61,7 +61,7 @@ def test_gradient_to_the_state_is_autograds():
     x = torch.randn(1, 6, 2, dtype=torch.float64)
     G = sw.dissection.gradient_flow(layer, x, precision="float64").data["by_sequence"]
     start = torch.view_as_complex(torch.zeros(1, 1, 2, 2, dtype=torch.float64)).requires_grad_()
-    after, state = layer(x[:, :3], start)
+    _, state = layer(x[:, :3], start)
     state = state.detach().requires_grad_()
     y, _ = layer(x[:, 3:], state)
     (0.5 * (y[0, 2] ** 2).sum()).backward()

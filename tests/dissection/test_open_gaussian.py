@@ -20,7 +20,7 @@ def holed(seqs: sw.Sequences, share: float = 0.15, seed: int = 0) -> sw.Sequence
     return seqs.replace(values=values)
 
 
-def plain_filter(sys, y):  # noqa: ANN001, ANN201  # a twin of the predictor, one row at a time
+def plain_filter(sys, y):  # a twin of the predictor, one row at a time
     """Predicted means and closed loops of one sequence, straight from the textbook."""
     m, P, means, loops = sys.m0, sys.P0, [sys.m0], []
     for row in y:
@@ -48,7 +48,7 @@ NAMES = (
 
 
 @functools.cache
-def models():  # noqa: ANN201
+def models():
     rng = np.random.default_rng(3)
     state_space = sw.StateSpace.random(states=3, dim=2, seed=0)
     seqs = holed(state_space.sample(120, 4, seed=1))
@@ -131,7 +131,7 @@ def test_gradient_is_that_of_the_log_density():
         np.testing.assert_allclose(site.cotangents[0, t], slope, atol=1e-7)
 
 
-def _covariances(sys, y):  # noqa: ANN001, ANN202
+def _covariances(sys, y):
     P, found = sys.P0, [sys.P0]
     for row in y:
         seen = ~np.isnan(row)

@@ -11,7 +11,7 @@ from statewise.dissection import Status
 ratio = sw.dissection.participation_ratio
 
 
-def of(x: np.ndarray, **options):  # noqa: ANN201
+def of(x: np.ndarray, **options):
     """The states are the inputs."""
     return ratio(lambda given, state: given + 0 * state, x, initial=np.zeros(x.shape[-1]), warmup=0, **options)
 

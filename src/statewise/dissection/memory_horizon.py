@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def half_life(subject: Subject) -> float:
     """ln 2 / (−λ₁) in units of time, λ₁ the largest exponent of all layers; infinite if it is not negative, 0 if it is −∞."""
     tops = []
     for name, system in subject.layers:
-        found = subject.remembered(("top exponent", name), lambda system=system: spectrum(system, 1))
+        found = subject.remembered(("top exponent", name), partial(spectrum, system, 1))
         tops.append(float(np.nanmean(found.increments)))
     top = max(tops)
     return float(np.log(2) / -top * subject.dt) if top < 0 else np.inf

@@ -82,7 +82,8 @@ def open_leaky(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     own = np.concatenate([model.respond(one.values) for one in seqs])
     after = system.states[:, 1:]
     error = float(np.abs(after[inside(seqs.lengths)] - own).max())
-    site, words, notes = Site("", system, after * inside(seqs.lengths)[:, :, None]), HALF_SQUARE, ()
+    notes: tuple[str, ...] = ()
+    site, words = Site("", system, after * inside(seqs.lengths)[:, :, None]), HALF_SQUARE
     if loss is not None:
         site, words, notes = with_loss(system, loss)
     step = model.get_params()["dt"] if dt == 1.0 else dt

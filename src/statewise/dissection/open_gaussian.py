@@ -48,7 +48,7 @@ class Predictor:
         self.reads = seen[:, :, None] * C
         F = C @ P @ np.swapaxes(C, -1, -2) + part["R"]
         self.cov = seen[:, :, None] * F * seen[:, None, :] + (1 - seen)[:, :, None] * np.eye(sys.p)
-        unsettled = self.past.diffuse.any(axis=1)
+        unsettled = np.asarray(self.past.diffuse.any(axis=1))
         self.cov[unsettled[at]] = np.eye(sys.p)  # there is no law yet, and these rows are left out
         cross = (A @ P @ np.swapaxes(C, -1, -2) + part["S"]) * seen[:, None, :]
         self.gain = np.swapaxes(np.linalg.solve(self.cov, np.swapaxes(cross, 1, 2)), 1, 2)

@@ -38,7 +38,7 @@ def open_markov(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     kept = lengths > 0
     system = _first_steps(whole, kept, lengths)
     after = np.where(inside(lengths[kept])[:, :, None], whole.inputs[kept][:, 1:], 0.0)
-    g, logs = weights(after, system.states[:, 1:])
+    g, _ = weights(after, system.states[:, 1:])
     own = whole.log_densities()[inside(seqs.lengths)]
     theirs = model.log_prob(seqs, per_step=True)
     both = np.isfinite(own) & np.isfinite(theirs)

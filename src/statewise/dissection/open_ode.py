@@ -40,7 +40,8 @@ def open_ode(model: Any, steps: Any, loss: Any, dt: float, initial: Any) -> Subj
     system = SteppedSystem(step, np.zeros((len(start), count, 0)), lengths, start, "solver")
     own = np.stack([model.solve(row, count) for row in start])
     error = float(np.abs(system.states - own).max())
-    site, words, notes = Site("", system, system.states[:, 1:].copy()), HALF_SQUARE.replace("output", "state"), ()
+    notes: tuple[str, ...] = ()
+    site, words = Site("", system, system.states[:, 1:].copy()), HALF_SQUARE.replace("output", "state")
     if loss is not None:
         site, words, notes = with_loss(system, loss)
     return Subject(model.name, (site,), words, error, cell.dt if dt == 1.0 else dt, model, steps, notes)

@@ -136,8 +136,8 @@ def _classical(
         ),
     }
     if seqs.dim <= _MOST_COLUMNS:
-        order = {"p": 2, "q": 1} if seqs.dim == 1 else {"p": 1, "q": 1} if seqs.dim <= 3 else {"p": 1}
-        makers["VARMA"] = lambda: VARMA(**order).fit(short, max_iter=100, restarts=0, seed=seed)
+        p, q = (2, 1) if seqs.dim == 1 else (1, 1) if seqs.dim <= 3 else (1, 0)
+        makers["VARMA"] = lambda: VARMA(p=p, q=q).fit(short, max_iter=100, restarts=0, seed=seed)
         makers["local level"] = lambda: Structural(level=True).fit(short, max_iter=100)
     found, failures = {}, {}
     for key, make in makers.items():
@@ -228,7 +228,8 @@ def _squared(found: Any) -> Diagnostic:
         (above - 2 * error, above + 2 * error),
         Status.NOT_CONVERGED if doubt else Status.CONVERGED,
         doubt,
-        f"The squared error of {found.what} is {size} {'above' if above >= 0 else 'below'} that of a linear predictor on the last {found.lags} inputs.",
+        f"The squared error of {found.what} is {size} {'above' if above >= 0 else 'below'} that of a linear predictor on "
+        f"the last {found.lags} inputs.",
         SOURCE,
         {
             "mse": {"network": found.own, "linear": found.floor},
