@@ -253,7 +253,7 @@ def _log_moves(seqs: Sequences, form: Form) -> float:
     A series that wanders far has noise that is small beside its own variance: searches that start from shares of the latter end elsewhere.
     """
     changes = [np.asarray(y[:, 0]) for y in seqs.arrays()]
-    for lag in [1] * form.level + [form.seasonal] * bool(form.seasonal):
+    for lag in [1] * form.level + [form.seasonal or 0] * bool(form.seasonal):
         changes = [y[lag:] - y[:-lag] for y in changes]
     known = np.concatenate(changes)
     known = known[~np.isnan(known)]
