@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from statewise._core import checks
 from statewise._core.errors import InputError, NumericalError
+from statewise.dissection.final_states import through_output
 from statewise.dissection.layers import CELL_MODULES, LAYERS, Call, array, cell_system, flip, layer_systems, read_call
 from statewise.dissection.losses import Pulled, pull_loss
 from statewise.dissection.stepwise import Gatherer
@@ -61,7 +62,7 @@ def open_module(
         if not calls and not stepped:
             raise InputError("`model` ran without calling any of its recurrent layers; nothing was seen")
         outputs = [call.output for _, _, call in calls] + [h for each in stepped for h in each.outputs]
-        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs))
+        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs), cells.beside)
     sites, error = [], 0.0
     for k, (name, place, call) in enumerate(calls):
         if lengths is not None:
@@ -197,6 +198,8 @@ def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Cal
             counts[name] = counts.get(name, 0) + 1
             label = name if counts[name] == 1 else f"{name} (call {counts[name]})"
             calls.append((label, layer, read_call(layer, args, kwargs, result)))
+            result, unseen = through_output(layer, calls[-1][2], result)
+            cells.beside.extend(unseen)
             return result
 
         return hook
