@@ -228,3 +228,27 @@ def test_matrices_have_no_second_trajectory():
     found = lyapunov(np.full((50, 1, 1), 0.5))
     assert np.isnan(found.data["two_trajectories"])
     assert not JacobianSystem.steps_anywhere
+
+
+def test_an_hmms_forward_recursion_grows_as_its_likelihood():
+    """α[t] = diag(b[t]) Pᵀ α[t−1] unnormalised: started at π and measured in the 1-norm its growth is the log-likelihood per step, to 1e-12
+    of a plain forward pass; λ₁ is that to O(1/T), and the second exponent is the known one of two states, ln |det| − λ₁."""
+    rng = np.random.default_rng(0)
+    P, means = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([-1.0, 1.0])
+    y = rng.normal(size=4000) + rng.choice(means, 4000)
+    b = np.exp(-0.5 * (y[:, None] - means) ** 2) / np.sqrt(2 * np.pi)
+    J = b[:, :, None] * P.T
+    system = JacobianSystem(J[None])
+    alpha, total = np.array([2 / 3, 1 / 3]), 0.0  # the law before the first step, so that step 0 moves it too
+    grown, log = alpha[None, :, None], 0.0
+    for t in range(4000):
+        alpha = b[t] * (P.T @ alpha)
+        total += np.log(alpha.sum())
+        alpha /= alpha.sum()
+        grown = system.push(t, grown)
+        log += np.log(np.abs(grown).sum())
+        grown = grown / np.abs(grown).sum()
+    assert log == pytest.approx(total, rel=1e-12)
+    d = lyapunov(J, warmup=0)
+    assert d.value[0] == pytest.approx(total / 4000, abs=2 / 4000)
+    assert d.value.sum() == pytest.approx(np.log(np.linalg.det(P)) + np.log(b).sum(axis=1).mean(), abs=1e-10)

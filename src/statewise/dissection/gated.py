@@ -13,6 +13,7 @@ from statewise.dissection.systems import Precision, System
 from statewise.kernels.jacobian import recurrent_block
 
 _CHUNK = 64
+_MOST_NUMBERS = 1 << 24  # of steps taken apart that are kept
 MANY_ROWS = 24  # cotangents from which it pays to form the columns of J[t] that belong to h
 
 
@@ -45,7 +46,7 @@ class GatedSystem(System):
         self.inputs, self.lengths = inputs, lengths
         self.weight = np.ascontiguousarray(cell.recurrent_weight(self.params))
         self.states = self._replay(initial) if states is None else states
-        self._chunk: tuple[int, Linearised] | None = None
+        self._chunks: dict[int, Linearised] = {}
 
     def _replay(self, initial: np.ndarray | None) -> np.ndarray:
         batch, steps = self.inputs.shape[:2]
@@ -70,8 +71,16 @@ class GatedSystem(System):
     def chunks(self) -> Iterator[tuple[slice, Linearised]]:
         """All steps taken apart, a few dozen at a time."""
         for start in range(0, self.steps, _CHUNK):
-            times = slice(start, min(start + _CHUNK, self.steps))
-            yield times, self._linearised(times)
+            yield slice(start, min(start + _CHUNK, self.steps)), self._chunk_at(start)
+
+    def _chunk_at(self, start: int) -> Linearised:
+        """A few dozen steps taken apart; as many such chunks are kept as memory allows."""
+        if start not in self._chunks:
+            numbers = self.batch * _CHUNK * self.size * 8  # about, in a chunk
+            if (len(self._chunks) + 1) * numbers > _MOST_NUMBERS:
+                self._chunks.clear()
+            self._chunks[start] = self._linearised(slice(start, start + _CHUNK))
+        return self._chunks[start]
 
     @property
     def hidden_size(self) -> int:
@@ -122,23 +131,21 @@ class GatedSystem(System):
     def parts_at(self, t: int) -> Linearised:
         """Step t taken apart, with the leading axis B; computed for a few dozen steps at a time."""
         start = t - t % _CHUNK
-        if self._chunk is None or self._chunk[0] != start:
-            self._chunk = start, self._linearised(slice(start, start + _CHUNK))
-        found, k = self._chunk[1], t - start
+        found, k = self._chunk_at(start), t - start
         return Linearised({}, found.direct[:, k], found.recurrent[:, k], found.driven[:, k])
 
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         parts, H = self.parts_at(t), self.hidden_size
         if self.decay is not None:
             tangents = tangents * self.decay[:, t, :, None]
-        found = gathered(parts.recurrent, _times(self.weight, tangents[:, :H]))
+        found = gathered(parts.recurrent, applied(self.weight, tangents[:, :H]))
         blocks = np.reshape(tangents, (self.batch, -1, H, tangents.shape[2]))
         for i, j in filled(parts.direct):
             found[:, i * H : (i + 1) * H] += parts.direct[:, i, j, :, None] * blocks[:, j]
         return found
 
     def push_input(self, t: int, tangents: np.ndarray) -> np.ndarray:
-        return gathered(self.parts_at(t).driven, _times(self.params["weight_ih_l0"], tangents))
+        return gathered(self.parts_at(t).driven, applied(self.params["weight_ih_l0"], tangents))
 
     def pull(self, t: int, cotangents: np.ndarray) -> np.ndarray:
         parts, H = self.parts_at(t), self.hidden_size
@@ -189,21 +196,21 @@ class GatedSystem(System):
 
     def rows(self, which: np.ndarray) -> Self:
         found = super().rows(which)
-        found.decay, found._chunk = None if self.decay is None else self.decay[which], None
+        found.decay, found._chunks = None if self.decay is None else self.decay[which], {}
         return found
-
-
-def _times(weight: np.ndarray, tangents: np.ndarray) -> np.ndarray:
-    """(B, m, k) weight @ tangents, for weight (m, n) and tangents (B, n, k), as one product."""
-    batch, _, k = tangents.shape
-    moved = weight @ tangents.transpose(1, 0, 2).reshape(tangents.shape[1], batch * k)
-    return moved.reshape(len(weight), batch, k).transpose(1, 0, 2)
 
 
 def filled(direct: np.ndarray) -> list[tuple[int, int]]:
     """The blocks (i, j) of direct (B, m, m, H) that are not zero."""
     used = direct.any(axis=(0, 3))
     return [(int(i), int(j)) for i, j in np.argwhere(used)]
+
+
+def applied(weight: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+    """(B, G·H, k) W V for tangents V (B, m, k), in one product for all B."""
+    batch, size, k = tangents.shape
+    beside = np.ascontiguousarray(tangents.transpose(1, 0, 2)).reshape(size, batch * k)
+    return (weight @ beside).reshape(len(weight), batch, k).transpose(1, 0, 2)
 
 
 def gathered(coefficients: np.ndarray, sums: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.cells import Linearised
-from statewise.dissection.gated import GatedSystem, gathered, scattered
+from statewise.dissection.gated import GatedSystem, applied, gathered, scattered
 
 
 class ProjectedSystem(GatedSystem):
@@ -58,7 +58,7 @@ class ProjectedSystem(GatedSystem):
 
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         parts, P, H = self.parts_at(t), self.readout_size, self.hidden_size
-        found = gathered(parts.recurrent, self.weight @ tangents[:, :P])
+        found = gathered(parts.recurrent, applied(self.weight, tangents[:, :P]))
         found[:, :H] += parts.direct[:, 0, 1, :, None] * tangents[:, P:]
         found[:, H:] += parts.direct[:, 1, 1, :, None] * tangents[:, P:]
         return self._project(found)

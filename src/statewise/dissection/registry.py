@@ -43,6 +43,8 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "saturation": ("saturation", "Saturation", True),
     "jacobian_products": ("jacobian_products", "Products of Jacobians", False),
     "paths": ("paths", "Gradient paths", False),
+    "fixed_points": ("fixed_points", "Fixed points", False),
+    "frequency_response": ("frequency_response", "Frequency response", False),
     "error_amplification": ("error_amplification", "Error amplification", False),
 }
 

@@ -100,7 +100,7 @@ def _of_layer(data: dict[str, Any], name: str, found: GateStatistics, dt: float)
         data["arithmetic"][name] = -dt / np.log(keeping.mean)
         data["per_step"][name] = dt * keeping.mean_tau
         data["median"][name] = float(np.median(tau))
-        data["share_below_5"][name] = float(np.mean(tau < _SHORT * dt))
+        data["share_below_5"][name] = float(np.mean(tau < _SHORT * dt * (1 - 1e-9)))
         if len(keeping.blocks) < 2:
             return np.full_like(tau, np.nan), np.full_like(tau, np.nan)
         error = np.std(keeping.blocks, axis=0, ddof=1) / np.sqrt(len(keeping.blocks))
@@ -141,7 +141,7 @@ def _carried_longest(system: System) -> int:
 
 def _meaning(value: np.ndarray, system: dict[str, np.ndarray], dt: float) -> str:
     unit = "steps" if dt == 1 else "units of time"
-    share = float(np.mean(value < _SHORT * dt))
+    share = float(np.mean(value < _SHORT * dt * (1 - 1e-9)))
     longest = max(float(each[0]) for each in system.values())
     whole = "forever" if np.isinf(longest) else f"τ = {longest:.3g}"
     return (
