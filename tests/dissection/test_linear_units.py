@@ -12,7 +12,9 @@ import statewise as sw
 from statewise.dissection.opening import opened
 
 
-@pytest.mark.parametrize(("both", "layers", "first", "started"), itertools.product((False, True), (1, 2), (False, True), (False, True)))
+@pytest.mark.parametrize(
+    ("both", "layers", "first", "started"), list(itertools.product((False, True), (1, 2), (False, True), (False, True)))
+)
 def test_replay(both: bool, layers: int, first: bool, started: bool):
     torch.manual_seed(0)
     layer = sw.nn.LRU(3, 4, num_layers=layers, bidirectional=both, batch_first=first, state_size=5).double()
@@ -38,7 +40,9 @@ def test_products_by_finite_differences(layers: int):
     layer = sw.nn.LRU(3, 4, num_layers=layers, batch_first=True, state_size=2).double()
     system = opened(layer, torch.randn(2, 9, 3, dtype=torch.float64)).sites[0].system
     s, x, h = system.states[:, 4], system.inputs[:, 4], 1e-6
-    by_state = np.stack([(system.step(x, s + h * e) - system.step(x, s - h * e)) / (2 * h) for e in np.eye(system.size)], axis=2)
+    by_state = np.stack(
+        [(system.step(x, s + h * e) - system.step(x, s - h * e)) / (2 * h) for e in np.eye(system.size)], axis=2
+    )
     by_input = np.stack([(system.step(x + h * e, s) - system.step(x - h * e, s)) / (2 * h) for e in np.eye(3)], axis=2)
     identity = np.broadcast_to(np.eye(system.size), (2, system.size, system.size))
     np.testing.assert_allclose(system.jacobian(4), by_state, atol=1e-8)
@@ -57,7 +61,7 @@ def test_gradient_to_the_state_is_autograds():
     x = torch.randn(1, 6, 2, dtype=torch.float64)
     G = sw.dissection.gradient_flow(layer, x, precision="float64").data["by_sequence"]
     start = torch.view_as_complex(torch.zeros(1, 1, 2, 2, dtype=torch.float64)).requires_grad_()
-    after, state = layer(x[:, :3], start)
+    _, state = layer(x[:, :3], start)
     state = state.detach().requires_grad_()
     y, _ = layer(x[:, 3:], state)
     (0.5 * (y[0, 2] ** 2).sum()).backward()

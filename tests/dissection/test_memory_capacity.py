@@ -25,7 +25,7 @@ def subject_of(A: np.ndarray, B: np.ndarray, steps: int = 60) -> Subject:
     return Subject("linear", (Site("", system, None),))
 
 
-def stepped(A: np.ndarray, B: np.ndarray):  # noqa: ANN201
+def stepped(A: np.ndarray, B: np.ndarray):
     """The same recurrence as a step function, of which nothing is known but its steps."""
     import torch
 
@@ -113,14 +113,16 @@ def test_driven_agrees_with_exact():
 def test_driven_never_counts_what_was_not_held_out():
     """Fifty units that the input does not reach, T = 1000 and 200 lags: in-sample R² would add up to about 200 · 50 / 1000 = 10."""
 
-    def step(x, h):  # noqa: ANN001, ANN202
+    def step(x, h):
         import torch
 
         mixed = torch.sin(1e4 * (h + torch.arange(1, 51).double()))  # forgets in one step, and looks random
         return mixed + 0 * x.sum()
 
     x = np.random.default_rng(2).normal(size=(4, 50, 1))
-    found = sw.dissection.memory_capacity(step, x, initial=np.random.default_rng(0).normal(size=50), lags=200, steps=1000)
+    found = sw.dissection.memory_capacity(
+        step, x, initial=np.random.default_rng(0).normal(size=50), lags=200, steps=1000
+    )
     assert abs(found.value) < 1.0
     assert (found.data["capacity"] < 0.2).all()
 

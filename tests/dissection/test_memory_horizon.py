@@ -101,7 +101,9 @@ def test_ablation_of_a_module_finds_the_tasks_lag():
 
 def test_ablation_of_a_density_is_the_model_on_a_shortened_past():
     """AR(2): two rows are enough, and one loses what the partial autocorrelation says: ½ ln (1/(1 − φ₂²)) nats."""
-    model = sw.StateSpace([[0.5, 0.3], [1.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], [[0.0]], initial="stationary")
+    model = sw.StateSpace(
+        [[0.5, 0.3], [1.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], [[0.0]], initial="stationary"
+    )
     y = model.sample(4000, 1, seed=0)
     found = sw.dissect(model, y).memory_horizon
     assert found.data["ablation_horizon"] == 2
@@ -113,12 +115,17 @@ def test_ablation_of_a_density_is_the_model_on_a_shortened_past():
 
 
 def test_ablation_of_a_tagger():
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=(6, 40))
+    """Weights under which a label is the sign of the value before: h₁ = tanh 5 y[t], h₂ = tanh 3 h₁[t − 1], logits ± 4 h₂."""
+    y = np.random.default_rng(0).normal(size=(6, 40))
     labels = np.where(np.roll(y, 1, axis=1) > 0, "up", "down")
     seqs = sw.Sequences.from_arrays(list(y), labels=[list(row) for row in labels])
-    model = sw.Tagger(cell="gru", hidden=8).fit(seqs, epochs=60, lr=0.03, validation=0.0)
+    model = sw.Tagger(cell="rnn", hidden=2).fit(seqs, epochs=1, validation=0.0)
+    own = model.parameters
+    for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "label_weight", "label_bias"):
+        own[name][:] = 0.0
+    own["weight_ih_l0"][0, 0], own["weight_hh_l0"][1, 0], own["label_weight"][:, 1] = 5.0, 3.0, (-4.0, 4.0)
     found = sw.dissect(model, seqs).memory_horizon
     losses = dict(zip(found.data["context"].tolist(), found.data["context_loss"], strict=True))
-    assert losses[1] > found.data["full_loss"] + 0.2  # the label is that of the value before
-    assert found.data["ablation_horizon"] >= 2
+    assert losses[1] == pytest.approx(np.log(2), abs=1e-12)
+    assert losses[2] == pytest.approx(found.data["full_loss"], abs=1e-12)
+    assert found.data["ablation_horizon"] == 2

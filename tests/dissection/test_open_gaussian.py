@@ -20,7 +20,7 @@ def holed(seqs: sw.Sequences, share: float = 0.15, seed: int = 0) -> sw.Sequence
     return seqs.replace(values=values)
 
 
-def plain_filter(sys, y):  # noqa: ANN001, ANN201  # a twin of the predictor, one row at a time
+def plain_filter(sys, y):  # a twin of the predictor, one row at a time
     """Predicted means and closed loops of one sequence, straight from the textbook."""
     m, P, means, loops = sys.m0, sys.P0, [sys.m0], []
     for row in y:
@@ -34,16 +34,28 @@ def plain_filter(sys, y):  # noqa: ANN001, ANN201  # a twin of the predictor, on
     return np.array(means), np.array(loops)
 
 
-NAMES = ("state space", "varma", "varma with inputs", "diffuse", "diffuse and holed", "arima", "linear rnn", "linear rnn on complete rows", "steady rnn")
+NAMES = (
+    "state space",
+    "varma",
+    "varma with inputs",
+    "diffuse",
+    "diffuse and holed",
+    "arima",
+    "linear rnn",
+    "linear rnn on complete rows",
+    "steady rnn",
+)
 
 
 @functools.cache
-def models():  # noqa: ANN201
+def models():
     rng = np.random.default_rng(3)
     state_space = sw.StateSpace.random(states=3, dim=2, seed=0)
     seqs = holed(state_space.sample(120, 4, seed=1))
     walk = sw.Sequences.from_arrays([np.cumsum(rng.normal(size=80)) + rng.normal(size=80)])
-    driven = sw.Sequences.from_arrays([rng.normal(size=(70, 1)) for _ in range(3)], inputs=[rng.normal(size=(70, 2)) for _ in range(3)])
+    driven = sw.Sequences.from_arrays(
+        [rng.normal(size=(70, 1)) for _ in range(3)], inputs=[rng.normal(size=(70, 2)) for _ in range(3)]
+    )
     varma = sw.VARMA(p=1, q=1).fit(seqs)
     return {
         "state space": (state_space, seqs),
@@ -119,7 +131,7 @@ def test_gradient_is_that_of_the_log_density():
         np.testing.assert_allclose(site.cotangents[0, t], slope, atol=1e-7)
 
 
-def _covariances(sys, y):  # noqa: ANN001, ANN202
+def _covariances(sys, y):
     P, found = sys.P0, [sys.P0]
     for row in y:
         seen = ~np.isnan(row)

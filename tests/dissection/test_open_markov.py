@@ -54,7 +54,13 @@ def test_gap_is_the_forgetting_rate():
 
 def test_two_states_by_determinants():
     """λ₁ + λ₂ = ⟨ln |det Pᵀ diag b|⟩ = ln |det P| + ⟨Σ ln b⟩."""
-    model = sw.HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.1, 0.9]], means=[-1.0, 1.0], covariances=[1.0, 1.0])
+    model = sw.HMM(
+        states=2,
+        initial_probs=[0.5, 0.5],
+        transition_probs=[[0.9, 0.1], [0.1, 0.9]],
+        means=[-1.0, 1.0],
+        covariances=[1.0, 1.0],
+    )
     y = model.sample(4000, 1, seed=0)
     value = sw.dissection.lyapunov(model, y).value
     logs = -0.5 * np.log(2 * np.pi) - 0.5 * (y.values - np.array([-1.0, 1.0])) ** 2
@@ -63,7 +69,13 @@ def test_two_states_by_determinants():
 
 def test_saturated_log_odds_and_slope():
     """Theory §2: without evidence L ← 2 artanh((1 − 2ε) tanh(L/2)), of slope 1 − 2ε at 0: so is the belief's exponent."""
-    model = sw.HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.9, 0.1], [0.1, 0.9]], means=[-1.0, 1.0], covariances=[1.0, 1.0])
+    model = sw.HMM(
+        states=2,
+        initial_probs=[0.5, 0.5],
+        transition_probs=[[0.9, 0.1], [0.1, 0.9]],
+        means=[-1.0, 1.0],
+        covariances=[1.0, 1.0],
+    )
     y = np.full(50, np.nan)
     y[0] = 0.0
     subject = opened(model, y)
@@ -87,7 +99,13 @@ def test_jacobians_and_input_jacobians_by_finite_differences():
 
 
 def test_zeros_and_impossible_evidence_stay_finite():
-    model = sw.HMM(states=2, emission="categorical", initial_probs=[1.0, 0.0], transition_probs=[[0.5, 0.5], [0.0, 1.0]], probs=[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    model = sw.HMM(
+        states=2,
+        emission="categorical",
+        initial_probs=[1.0, 0.0],
+        transition_probs=[[0.5, 0.5], [0.0, 1.0]],
+        probs=[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]],
+    )
     d = sw.dissect(model, np.array([0.0, 1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0]))
     assert d.replay_error < 1e-12
     assert np.isfinite(d.subject.sites[0].system.states).all()

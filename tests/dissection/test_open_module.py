@@ -133,6 +133,61 @@ def test_a_cell_called_step_by_step_is_the_layer(kind, frozen):
         np.testing.assert_allclose(analysis(mine).value, analysis(theirs).value, rtol=1e-6)
 
 
+class Last(nn.Module):
+    """A classifier that reads the layer's last state, as many do, or the last output."""
+
+    def __init__(self, layer: nn.Module, way: str) -> None:
+        super().__init__()
+        self.layer, self.way = layer, way
+
+    def forward(self, x):
+        output, state = self.layer(x)
+        h = state[0] if isinstance(state, tuple) else state
+        if self.way == "c":
+            return state[1][-1].sum(-1)
+        if self.way == "lower":
+            return h[0].sum(-1)
+        if self.way == "output":
+            two = self.layer.bidirectional
+            return output[:, -1, :3].sum(-1) + (output[:, 0, 3:].sum(-1) if two else 0)
+        return h[-(1 + self.layer.bidirectional) :].sum(dim=(0, 2))
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM", "MinGRU"])
+def test_a_loss_of_the_last_state_is_one_of_the_last_output(kind, two):
+    """`_, (h, c) = lstm(x); head(h[-1])`: the gradient does not go through `output`, and must be found all the same."""
+    torch.manual_seed(0)
+    made = sw.nn.MinGRU if kind == "MinGRU" else getattr(nn, kind)
+    layer = made(2, 3, num_layers=2, batch_first=True, bidirectional=two).double()
+    x = torch.randn(4, 9, 2).double()
+    loss = lambda y: y  # noqa: E731  # the module's own numbers
+    mine, theirs = (opened(Last(layer, way), x, loss=loss) for way in ("h", "output"))
+    assert not mine.notes
+    for a, b in zip(mine.sites, theirs.sites, strict=True):
+        assert (a.cotangents is None) == (b.cotangents is None)
+        if a.cotangents is not None:
+            assert np.abs(a.cotangents).sum() > 0
+            np.testing.assert_allclose(a.cotangents, b.cotangents, atol=1e-14)
+
+
+@pytest.mark.parametrize("way", ["c", "lower"])
+def test_a_loss_of_other_states_is_noted(way):
+    layer = nn.LSTM(2, 3, num_layers=2, batch_first=True)
+    subject = opened(Last(layer, way), torch.randn(4, 9, 2), loss=lambda y: y)
+    assert "not in the output" in subject.notes[0]
+
+
+def test_the_last_state_of_packed_sequences():
+    layer = nn.GRU(2, 3).double()
+    x = torch.randn(6, 3, 2).double()
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([2, 6, 4]), enforce_sorted=False)
+    subject = opened(Last(layer, "h"), packed, loss=lambda y: y)
+    last = subject.sites[0].cotangents[np.arange(3), [1, 5, 3]]
+    np.testing.assert_allclose(last, 1.0)
+    assert np.abs(subject.sites[0].cotangents).sum() == pytest.approx(9)
+
+
 def test_two_cells_and_two_passes():
     """Stacked cells are two places, a second pass of a cell is a trajectory of its own."""
 

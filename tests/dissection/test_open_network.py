@@ -39,11 +39,13 @@ def speaking(model: sw.Recurrent) -> sw.Recurrent:
 
 
 @pytest.mark.parametrize(
-    ("cell", "time_aware"), itertools.product(("gru", "lstm", "rnn", "linear", "diagonal"), (False, True))
+    ("cell", "time_aware"), list(itertools.product(("gru", "lstm", "rnn", "linear", "diagonal"), (False, True)))
 )
 def test_recurrent_replays(cell: str, time_aware: bool):
     seqs = series()
-    model = speaking(sw.Recurrent(cell=cell, hidden=4, layers=2, time_aware=time_aware).fit(seqs, epochs=1, validation=0.0))
+    model = speaking(
+        sw.Recurrent(cell=cell, hidden=4, layers=2, time_aware=time_aware).fit(seqs, epochs=1, validation=0.0)
+    )
     subject = opened(model, seqs)
     assert subject.replay_error < EXACT
     assert np.any(subject.sites[0].cotangents)
@@ -108,10 +110,14 @@ def tagged(per: str = "step") -> sw.Sequences:
     return sw.Sequences.from_arrays([rng.normal(size=(n, 2)) for n in lengths], labels=labels)
 
 
-@pytest.mark.parametrize(("cell", "both", "layers"), itertools.product(("gru", "lstm", "diagonal"), (False, True), (1, 2)))
+@pytest.mark.parametrize(
+    ("cell", "both", "layers"), list(itertools.product(("gru", "lstm", "diagonal"), (False, True), (1, 2)))
+)
 def test_tagger_replays(cell: str, both: bool, layers: int):
     seqs = tagged()
-    model = sw.Tagger(cell=cell, hidden=3, bidirectional=both, layers=layers).fit(seqs, epochs=3, lr=0.05, validation=0.0)
+    model = sw.Tagger(cell=cell, hidden=3, bidirectional=both, layers=layers).fit(
+        seqs, epochs=3, lr=0.05, validation=0.0
+    )
     subject = opened(model, seqs)
     assert subject.replay_error < EXACT
     assert len(subject.sites) == (2 * layers if both else 1)
@@ -128,10 +134,12 @@ def test_tagger_gradient_is_softmax_less_label():
     np.testing.assert_allclose(site.cotangents[0, :12], expected[:12], atol=1e-12)
 
 
-@pytest.mark.parametrize(("both", "pooling"), itertools.product((False, True), ("last", "mean")))
+@pytest.mark.parametrize(("both", "pooling"), list(itertools.product((False, True), ("last", "mean"))))
 def test_classifier_replays(both: bool, pooling: str):
     seqs = tagged("sequence")
-    model = sw.Classifier(cell="gru", hidden=3, bidirectional=both, pooling=pooling).fit(seqs, epochs=3, lr=0.05, validation=0.0)
+    model = sw.Classifier(cell="gru", hidden=3, bidirectional=both, pooling=pooling).fit(
+        seqs, epochs=3, lr=0.05, validation=0.0
+    )
     subject = opened(model, seqs)
     assert subject.replay_error < EXACT
     assert all(site.whole for site in subject.sites)

@@ -39,7 +39,13 @@ def test_a_worse_gain_is_above_the_floor_by_what_theory_says():
 
 
 def test_data_with_regimes_lift_an_hmm_above_the_linear_floor():
-    model = sw.HMM(states=2, initial_probs=[0.5, 0.5], transition_probs=[[0.98, 0.02], [0.02, 0.98]], means=[-4.0, 4.0], covariances=[0.2, 0.2])
+    model = sw.HMM(
+        states=2,
+        initial_probs=[0.5, 0.5],
+        transition_probs=[[0.98, 0.02], [0.02, 0.98]],
+        means=[-4.0, 4.0],
+        covariances=[0.2, 0.2],
+    )
     y = model.sample(1200, 1, seed=0)
     found = sw.dissect(model, y).yardstick
     assert found.interval[0] > 0.1
@@ -59,7 +65,7 @@ def test_paired_standard_error():
 
 def test_missing_entries_and_many_sequences():
     rng = np.random.default_rng(0)
-    seqs = sw.Sequences.from_arrays([walk(60) for _ in range(25)])
+    seqs = sw.Sequences.from_arrays([walk(40) for _ in range(22)])
     values = seqs.values.copy()
     values[rng.random(values.shape) < 0.1] = np.nan
     found = sw.dissect(sw.VARMA(p=1).fit(seqs), seqs.replace(values=values)).yardstick
@@ -100,7 +106,9 @@ def test_targets_of_a_module():
     x = autoregression()
     y = torch.roll(x, 2, 1)
     y[:, :2] = 0
-    found = sw.dissection.yardstick(Predicts(0.64), x, targets=y + 0.1 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0)))
+    found = sw.dissection.yardstick(
+        Predicts(0.64), x, targets=y + 0.1 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    )
     assert found.value > 100  # the floor sees x[t − 2], the module guesses from x[t]
     assert found.data["lags"] >= 3
 

@@ -75,8 +75,7 @@ class AffineSystem(System):
         return state @ A.T + x @ B.T + self.offset[self.mask & (self.which == self.usual)].mean(axis=0)
 
     def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
-        moved = self._moved(self.which[b, t], self.inputs[b, t] if x is None else x, state) + self.offset[b, t]
-        return moved
+        return self._moved(self.which[b, t], self.inputs[b, t] if x is None else x, state) + self.offset[b, t]
 
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         return self.transition[self.which[:, t]] @ tangents

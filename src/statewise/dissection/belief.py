@@ -102,9 +102,7 @@ class BeliefSystem(System):
     def at(self, precision: type[np.float32] | type[np.float64]) -> BeliefSystem:
         if self.dtype == precision:
             return self
-        evidence, transition, states = (
-            each.astype(precision) for each in (self.inputs, self.transition, self.states)
-        )
+        evidence, transition, states = (each.astype(precision) for each in (self.inputs, self.transition, self.states))
         return BeliefSystem(evidence, transition, states[:, 0], self.lengths, self.label, states)
 
     def rows(self, which: np.ndarray) -> Self:

@@ -46,7 +46,6 @@ def error_amplification(subject: Subject, *, sequence: int = 0) -> Diagnostic:
     by_norms = float(np.logaddexp.reduce(np.append(np.cumsum(log_norms[:0:-1]), 0.0)))
     mu_h = float(norms.max() - 1) / h
     value = _exp(log_value)
-    at = np.arange(1, steps + 1)
     return Diagnostic(
         "error_amplification",
         value,
@@ -66,18 +65,7 @@ def error_amplification(subject: Subject, *, sequence: int = 0) -> Diagnostic:
             "norm_bound": _exp(by_norms),
             "log_amplification": logs,
         },
-        (
-            Panel("One-step amplification", "step", "‖J[t]‖₂", (Line(at, norms, "‖J[t]‖₂"), Rule(1.0, "y"))),
-            Panel(
-                "Logarithmic norms of (J − I) / h",
-                "step",
-                "per unit of time",
-                (*(Line(at, each, f"μ{kind}".replace("inf", "∞")) for kind, each in mu.items()), Rule(0.0, "y")),
-            ),
-            Panel(
-                "What is left of an error at the end", "made at step", "ln ‖J[T] … J[k+1]‖", (Line(at, _finite(logs)),)
-            ),
-        ),
+        _panels(norms, mu, logs),
     )
 
 
@@ -132,3 +120,14 @@ def _meaning(log_value: float, steps: int, mu_h: float) -> str:
     size = f"{np.exp(log_value):.3g}" if log_value < 20 else f"10^{log_value / np.log(10):.0f}"
     tail = "no single step enlarges an error" if mu_h < 1e-12 else "single steps enlarge errors"
     return f"Errors of one unit in each of {steps} steps can add up to {size} at the end; {tail}."
+
+
+def _panels(norms: np.ndarray, mu: dict[str, np.ndarray], logs: np.ndarray) -> tuple[Panel, ...]:
+    at = np.arange(1, len(norms) + 1)
+    lines = [Line(at, each, f"μ{kind}".replace("inf", "∞")) for kind, each in mu.items()]
+    left = Line(at, _finite(logs))
+    return (
+        Panel("One-step amplification", "step", "‖J[t]‖₂", (Line(at, norms, "‖J[t]‖₂"), Rule(1.0, "y"))),
+        Panel("Logarithmic norms of (J − I) / h", "step", "per unit of time", (*lines, Rule(0.0, "y"))),
+        Panel("What is left of an error at the end", "made at step", "ln ‖J[T] … J[k+1]‖", (left,)),
+    )

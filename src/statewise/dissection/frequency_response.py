@@ -70,36 +70,13 @@ def frequency_response(subject: Subject, *, x: Any = None, points: int = _POINTS
             f"the linearised network is unstable (spectral radius {radius:.4g}), so that sines do not settle; pass another x",
             SOURCE,
         )
-    solver = Response(linear)
-    omega = np.linspace(0, np.pi, count)
-    H = solver.at(omega)
-    gain = np.linalg.norm(H, 2, axis=(1, 2))
-    peak_at, peak = _peak(solver, omega, gain)
-    cutoffs = _crossings(solver, omega, gain, peak / np.sqrt(2))
-    pair = np.unravel_index(int(np.argmax(np.abs(H).max(axis=0))), H.shape[1:])
-    probes = _probe(system, linear, solver)
-    if probes["probe_error"] > _AGREE:
-        reason = f"small sines through the network differ by {100 * probes['probe_error']:.2g} % from the linear response; it is not linear here"
-    chosen = H[:, pair[0], pair[1]]
-    with np.errstate(divide="ignore"):
-        decibels = 20 * np.log10(np.abs(chosen))
-    data: dict[str, Any] = {
-        "frequency": omega,
-        "hertz": omega / (2 * np.pi * subject.dt),
-        "response": H,
-        "gain": gain,
-        "magnitude": decibels,
-        "phase": np.unwrap(np.angle(chosen)),
-        "group_delay": subject.dt * solver.group_delay(omega, int(pair[0]), int(pair[1])),
-        "pair": (int(pair[1]), int(pair[0])),
-        "dc_gain": float(gain[0]),
-        "nyquist_gain": float(gain[-1]),
-        "peak_frequency": peak_at,
-        "cutoffs": cutoffs,
-        "poles": poles,
-        "at": linear.at,
-        **probes,
-    }
+    data = _measured(system, linear, count, subject.dt) | {"poles": poles, "at": linear.at}
+    if data["probe_error"] > _AGREE:
+        off = 100 * data["probe_error"]
+        reason = (
+            f"small sines through the network differ by {off:.2g} % from the linear response; it is not linear here"
+        )
+    peak = data["peak_gain"]
     return Diagnostic(
         "frequency_response",
         peak,
@@ -111,6 +88,34 @@ def frequency_response(subject: Subject, *, x: Any = None, points: int = _POINTS
         data,
         _panels(data),
     )
+
+
+def _measured(system: System, linear: Linear, points: int, dt: float) -> dict[str, Any]:
+    """The response on a grid of frequencies, what stands out of it, and the probes."""
+    solver, omega = Response(linear), np.linspace(0, np.pi, points)
+    H = solver.at(omega)
+    gain = np.linalg.norm(H, 2, axis=(1, 2))
+    peak_at, peak = _peak(solver, omega, gain)
+    output, given = (int(i) for i in np.unravel_index(int(np.argmax(np.abs(H).max(axis=0))), H.shape[1:]))
+    chosen = H[:, output, given]
+    with np.errstate(divide="ignore"):
+        decibels = 20 * np.log10(np.abs(chosen))
+    return {
+        "frequency": omega,
+        "hertz": omega / (2 * np.pi * dt),
+        "response": H,
+        "gain": gain,
+        "magnitude": decibels,
+        "phase": np.unwrap(np.angle(chosen)),
+        "group_delay": dt * solver.group_delay(omega, output, given),
+        "pair": (given, output),
+        "dc_gain": float(gain[0]),
+        "nyquist_gain": float(gain[-1]),
+        "peak_gain": peak,
+        "peak_frequency": peak_at,
+        "cutoffs": _crossings(solver, omega, gain, peak / np.sqrt(2)),
+        **_probe(system, linear, solver),
+    }
 
 
 def _linear(subject: Subject, system: System, x: Any, seed: int | None) -> tuple[Linear, str]:

@@ -16,7 +16,8 @@ LOWEST = 1e-30  # of the largest
 def influence(system: System, lags: int, seed: int | None = 0) -> np.ndarray:
     """(units, K + 1) ln ‖∂s[t]/∂x[t−k]‖_F for k = 0 … K, one row for each input step that is followed; NaN beyond a sequence's end.
 
-    Tangents are pushed forward from a few steps of every sequence, scaled to size 1 as they go, for as long as they matter. Where nothing drives the recurrence it is
+    Tangents are pushed forward from a few steps of every sequence, scaled to size 1 as they go, for as long as they matter.
+    Where nothing drives the recurrence it is
     ∂s[t]/∂s[t−k]. Of many inputs a random subspace is followed, whose squared norm is right on the average.
     """
     system = system.at(np.float64)
@@ -25,7 +26,9 @@ def influence(system: System, lags: int, seed: int | None = 0) -> np.ndarray:
     starts = np.unique(np.linspace(0, last, _SOURCES).astype(int))
     d = system.inputs.shape[2] or system.size
     width = min(d, _DIRECTIONS)
-    basis = np.eye(d) if width == d else np.linalg.qr(generator(seed).standard_normal((d, width)))[0] * np.sqrt(d / width)
+    basis = (
+        np.eye(d) if width == d else np.linalg.qr(generator(seed).standard_normal((d, width)))[0] * np.sqrt(d / width)
+    )
     found = []
     for start in starts.tolist():
         logs = _followed(system, start, longest, basis)

@@ -51,13 +51,6 @@ def jacobian_products(subject: Subject, *, sequences: int = 4, seed: int | None 
     data |= {name: _over_sequences(np.cumsum(each, axis=1))[0] for name, each in bounds.items()}
     data["step_norms"] = bounds["norms"]
     data |= _single_steps(system) | _weights(system)
-    lines = [Line(lags, value, "‖∏J‖₂"), Line(lags, data["norms"], "∏‖J‖₂", dashed=True)]
-    lines += [
-        Line(lags, data["mixed"], "∏√(‖J‖₁‖J‖∞)", dashed=True),
-        Line(lags, _finite(data["det"]), "∏|det J|^(1/n)", dashed=True),
-    ]
-    if radius is not None:
-        lines.append(Line(lags, _finite(data["radius"]), "ρ(∏J)", dashed=True))
     return Diagnostic(
         "jacobian_products",
         value,
@@ -67,14 +60,7 @@ def jacobian_products(subject: Subject, *, sequences: int = 4, seed: int | None 
         _meaning(value, data),
         SOURCE,
         data,
-        (
-            Panel(
-                "Products of Jacobians and their bounds",
-                "steps k",
-                "ln of the norm",
-                (Band(lags, low, high, "range of the sequences"), *lines),
-            ),
-        ),
+        (_panel(value, low, high, data),),
     )
 
 
@@ -158,3 +144,12 @@ def _meaning(value: np.ndarray, data: dict[str, Any]) -> str:
     if data.get("vanishes"):
         return f"{said}; the recurrent weights' norm {data['weight_norm']:.3g} is below 1, which is enough for gradients to vanish."
     return f"{said}."
+
+
+def _panel(value: np.ndarray, low: np.ndarray, high: np.ndarray, data: dict[str, Any]) -> Panel:
+    lags = data["lag"]
+    bounds = {"norms": "∏‖J‖₂", "mixed": "∏√(‖J‖₁‖J‖∞)", "det": "∏|det J|^(1/n)", "radius": "ρ(∏J)"}
+    lines = [Line(lags, _finite(data[key]), name, dashed=True) for key, name in bounds.items() if data[key] is not None]
+    band = Band(lags, _finite(low), _finite(high), "range of the sequences")
+    middle = Line(lags, _finite(value), "‖∏J‖₂")
+    return Panel("Products of Jacobians and their bounds", "steps k", "ln of the norm", (band, middle, *lines))

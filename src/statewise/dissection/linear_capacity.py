@@ -45,8 +45,8 @@ def linear_capacity(A: np.ndarray, B: np.ndarray, lags: int, state_noise: float 
 def controllable(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """(n, r) an orthonormal basis of the span of B, A B, A² B, …: a new direction is A times the last one, less the earlier ones."""
     basis = np.zeros((len(A), 0))
-    size = np.linalg.norm(A, 2) if A.size else 0.0
-    waiting = [(column, np.linalg.norm(B)) for column in B.T]
+    size = float(np.linalg.norm(A, 2)) if A.size else 0.0
+    waiting = [(column, float(np.linalg.norm(B))) for column in B.T]
     while waiting and basis.shape[1] < len(A):
         vector, scale = waiting.pop(0)
         for _ in range(2):  # twice is enough
@@ -61,7 +61,9 @@ def controllable(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 def _responses(T: np.ndarray, B: np.ndarray, lags: int) -> np.ndarray:
     """(lags + 1,) Σ of squared responses to an impulse in each input, of an orthonormal realisation of the pair (T upper triangular, B)."""
     n, d = B.shape
-    through = np.zeros((d, d, lags + 1), complex)  # what reaches the next filter, by its place and the input that was struck
+    through = np.zeros(
+        (d, d, lags + 1), complex
+    )  # what reaches the next filter, by its place and the input that was struck
     through[np.arange(d), np.arange(d), 0] = 1.0
     capacity = np.zeros(lags + 1)
     B = B.astype(complex)
@@ -117,4 +119,4 @@ def _root(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 
 
 def _compressed(S: np.ndarray) -> np.ndarray:
-    return np.linalg.qr(S.T, mode="r").T if S.shape[1] > S.shape[0] else S
+    return np.asarray(np.linalg.qr(S.T, mode="r")).T if S.shape[1] > S.shape[0] else S

@@ -47,7 +47,9 @@ def linear_floor(subject: Subject, targets: Any) -> LinearFloor | str:
     if len(y) < 2:
         return "there is one sequence only, and a floor that is judged on the sequence it was fitted to says nothing; pass several"
     own = _by_sequence(output - y, mask)
-    tried = {lags: _by_sequence(_cross_fitted(_lagged(x, lags), y, mask) - y, mask) for lags in _LAGS if lags <= x.shape[1]}
+    tried = {
+        lags: _by_sequence(_cross_fitted(_lagged(x, lags), y, mask) - y, mask) for lags in _LAGS if lags <= x.shape[1]
+    }
     lags, floor = min(tried.items(), key=lambda item: float(item[1].sum()))
     steps = mask.sum()
     if not floor.sum() > 0:
@@ -55,7 +57,9 @@ def linear_floor(subject: Subject, targets: Any) -> LinearFloor | str:
     ratio = own.sum() / floor.sum()
     deviation = own - ratio * floor
     error = np.sqrt((deviation**2).sum() * len(own) / (len(own) - 1)) / floor.sum() if len(own) >= 5 else np.nan
-    return LinearFloor(float(own.sum() / steps), float(floor.sum() / steps), (float(100 * (ratio - 1)), float(100 * error)), what, lags)
+    return LinearFloor(
+        float(own.sum() / steps), float(floor.sum() / steps), (float(100 * (ratio - 1)), float(100 * error)), what, lags
+    )
 
 
 def _by_sequence(rest: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -81,7 +81,9 @@ def _exact(A: np.ndarray, B: np.ndarray, lags: int, threshold: float, noise: flo
     radius = float(np.abs(np.linalg.eigvals(A)).max(initial=0.0))
     if radius >= 1.0:
         return refused(
-            "memory_capacity", f"the recurrence is not stable (spectral radius {radius:.3g}), so that its state has no law", SOURCE
+            "memory_capacity",
+            f"the recurrence is not stable (spectral radius {radius:.3g}), so that its state has no law",
+            SOURCE,
         )
     capacity, total = linear_capacity(A, B, lags, noise)
     components = int(np.linalg.matrix_rank(B))
@@ -164,7 +166,9 @@ def _scores(states: np.ndarray, u: np.ndarray, lags: int) -> np.ndarray:
     found = np.zeros((states.shape[1], lags + 1))
     regressions = [_Regression(states[half].reshape(-1, states.shape[2])) for half in halves]
     for component in np.moveaxis(u, 2, 0):
-        lagged = [np.stack([component[half - k] for k in range(lags + 1)], axis=2) for half in halves]  # (rows, chains, lags + 1)
+        lagged = [
+            np.stack([component[half - k] for k in range(lags + 1)], axis=2) for half in halves
+        ]  # (rows, chains, lags + 1)
         error, spread = np.zeros((states.shape[1], lags + 1)), np.zeros(lags + 1)
         for learnt, judged in ((0, 1), (1, 0)):
             y = lagged[learnt].reshape(-1, lags + 1)
@@ -245,7 +249,13 @@ def _short(lags: int) -> str:
 
 
 def _meaning(total: float, states: int, horizon: float, threshold: float) -> str:
-    reach = f"up to lag {horizon - 1:.0f}" if 0 < horizon < np.inf else "at no lag" if horizon == 0 else "at every lag looked at"
+    reach = (
+        f"up to lag {horizon - 1:.0f}"
+        if 0 < horizon < np.inf
+        else "at no lag"
+        if horizon == 0
+        else "at every lag looked at"
+    )
     return f"Linear memory capacity {total:.3g} of at most {states}: an independent input can be read off the state with R² ≥ {threshold:g} {reach}."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -80,7 +81,11 @@ def memory_horizon(
         "share": share,
         "reasons": reasons,
     }
-    reason = "" if np.isfinite(first) else f"inputs still act at {np.exp(curve[-1]):.2g} of their most after {len(curve) - 1} steps; pass longer sequences"
+    reason = (
+        ""
+        if np.isfinite(first)
+        else f"inputs still act at {np.exp(curve[-1]):.2g} of their most after {len(curve) - 1} steps; pass longer sequences"
+    )
     return Diagnostic(
         name,
         first * dt,
@@ -98,7 +103,7 @@ def half_life(subject: Subject) -> float:
     """ln 2 / (−λ₁) in units of time, λ₁ the largest exponent of all layers; infinite if it is not negative, 0 if it is −∞."""
     tops = []
     for name, system in subject.layers:
-        found = subject.remembered(("top exponent", name), lambda system=system: spectrum(system, 1))
+        found = subject.remembered(("top exponent", name), partial(spectrum, system, 1))
         tops.append(float(np.nanmean(found.increments)))
     top = max(tops)
     return float(np.log(2) / -top * subject.dt) if top < 0 else np.inf
@@ -207,7 +212,9 @@ def _meaning(data: dict[str, object], dt: float, looked: int) -> str:
         f"the asymptotic half-life {said('half_life')}",
     ]
     if not np.isnan(float(data["ablation_horizon"])):  # type: ignore[arg-type]
-        parts.append(f"the loss needs {said('ablation_horizon', looked)} {unit} of context to come within {data['share']:g} %")
+        parts.append(
+            f"the loss needs {said('ablation_horizon', looked)} {unit} of context to come within {data['share']:g} %"
+        )
     if not np.isnan(float(data["capacity_horizon"])):  # type: ignore[arg-type]
         parts.append(f"the capacity horizon is {said('capacity_horizon')}")
     return "; ".join(parts) + "."

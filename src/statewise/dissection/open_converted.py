@@ -29,7 +29,9 @@ def _columns(values: np.ndarray, width: int) -> np.ndarray:
     if np.isnan(values).any():
         raise UnsupportedError("the sequences have missing entries, and this network reads complete ones")
     if values.shape[1] not in (1, width):
-        raise InputError(f"the sequences have {values.shape[1]} columns and the network reads {width}; pass {width}, or 1 for all")
+        raise InputError(
+            f"the sequences have {values.shape[1]} columns and the network reads {width}; pass {width}, or 1 for all"
+        )
     return np.broadcast_to(values, (len(values), width))
 
 
@@ -80,10 +82,9 @@ def open_leaky(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     own = np.concatenate([model.respond(one.values) for one in seqs])
     after = system.states[:, 1:]
     error = float(np.abs(after[inside(seqs.lengths)] - own).max())
-    site, words, notes = Site("", system, after * inside(seqs.lengths)[:, :, None]), HALF_SQUARE, ()
+    notes: tuple[str, ...] = ()
+    site, words = Site("", system, after * inside(seqs.lengths)[:, :, None]), HALF_SQUARE
     if loss is not None:
         site, words, notes = with_loss(system, loss)
     step = model.get_params()["dt"] if dt == 1.0 else dt
     return Subject(model.name, (site,), words, error, step, model, seqs, notes, {"sequences": seqs})
-
-

@@ -39,13 +39,16 @@ class Predictor:
         self.sys, self.seqs = sys, seqs
         changed = _changes(self.past.cov_pred, self.seen, sys.which, seqs.offsets)
         self.kind, at = np.cumsum(changed) - 1, np.flatnonzero(changed)
-        part = {letter: getattr(sys, letter) if sys.which is None else getattr(sys, letter)[sys.which[at]] for letter in AXES}
+        part = {
+            letter: getattr(sys, letter) if sys.which is None else getattr(sys, letter)[sys.which[at]]
+            for letter in AXES
+        }
         A, C, P = part["A"], part["C"], self.past.cov_pred[at]
         seen = self.seen[at].astype(float)
         self.reads = seen[:, :, None] * C
         F = C @ P @ np.swapaxes(C, -1, -2) + part["R"]
         self.cov = seen[:, :, None] * F * seen[:, None, :] + (1 - seen)[:, :, None] * np.eye(sys.p)
-        unsettled = self.past.diffuse.any(axis=1)
+        unsettled = np.asarray(self.past.diffuse.any(axis=1))
         self.cov[unsettled[at]] = np.eye(sys.p)  # there is no law yet, and these rows are left out
         cross = (A @ P @ np.swapaxes(C, -1, -2) + part["S"]) * seen[:, None, :]
         self.gain = np.swapaxes(np.linalg.solve(self.cov, np.swapaxes(cross, 1, 2)), 1, 2)
@@ -69,7 +72,11 @@ class Predictor:
         """(M,) −log p(y | state) and its gradients (M, n), for predicted states (M, n) of some rows (M,)."""
         kind, seen = self.kind[rows], self.seen[rows]
         C, F = self.reads[kind], self.cov[kind]
-        rest = np.where(seen, self.seqs.values[rows], 0.0) - seen * self.offsets()[1][rows] - (C @ state[..., None])[..., 0]
+        rest = (
+            np.where(seen, self.seqs.values[rows], 0.0)
+            - seen * self.offsets()[1][rows]
+            - (C @ state[..., None])[..., 0]
+        )
         solved = np.linalg.solve(F, rest[..., None])
         sizes = np.linalg.slogdet(F)[1] + seen.sum(axis=1) * np.log(2 * np.pi)
         return 0.5 * ((rest[:, None] @ solved)[:, 0, 0] + sizes), -(np.swapaxes(C, 1, 2) @ solved)[..., 0]
@@ -106,7 +113,11 @@ def open_gaussian(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     left_out = int((found.first - seqs.offsets[:-1]).sum())
     if left_out:
         notes.append(f"{left_out} rows that settle a diffuse start are left out")
-    details: dict[str, Any] = {"context": density_context(model, seqs, _unsettled(found.sys)), "density": True, "sequences": seqs}
+    details: dict[str, Any] = {
+        "context": density_context(model, seqs, _unsettled(found.sys)),
+        "density": True,
+        "sequences": seqs,
+    }
     words, site = "−log p(y[t+1] | y[… t])", Site("", affine, padded(gradients, affine.lengths))
     if loss is not None:
         site, words, more = with_loss(affine, loss)

@@ -38,12 +38,16 @@ def open_markov(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     kept = lengths > 0
     system = _first_steps(whole, kept, lengths)
     after = np.where(inside(lengths[kept])[:, :, None], whole.inputs[kept][:, 1:], 0.0)
-    g, logs = weights(after, system.states[:, 1:])
+    g, _ = weights(after, system.states[:, 1:])
     own = whole.log_densities()[inside(seqs.lengths)]
     theirs = model.log_prob(seqs, per_step=True)
     both = np.isfinite(own) & np.isfinite(theirs)
     error = float(np.abs(own - theirs)[both].max(initial=0.0))
-    notes = [NOTE, "the replay error is that of log densities, in nats", "the inputs are the log-likelihoods of y[t] in each state"]
+    notes = [
+        NOTE,
+        "the replay error is that of log densities, in nats",
+        "the inputs are the log-likelihoods of y[t] in each state",
+    ]
     words, site = "−log p(y[t+1] | y[… t])", Site("", system, np.where(system.mask[:, :, None], -g, 0.0))
     if loss is not None:
         site, words, more = with_loss(system, loss)

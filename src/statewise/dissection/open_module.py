@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from statewise._core import checks
 from statewise._core.errors import InputError, NumericalError
+from statewise.dissection.final_states import through_output
 from statewise.dissection.layers import CELL_MODULES, LAYERS, Call, array, cell_system, flip, layer_systems, read_call
 from statewise.dissection.losses import Pulled, pull_loss
 from statewise.dissection.not_finite import trouble
@@ -65,7 +66,7 @@ def open_module(
             raise InputError("`model` ran without calling any of its recurrent layers; nothing was seen")
         refuse_not_finite(module, calls)
         outputs = [call.output for _, _, call in calls] + [h for each in stepped for h in each.outputs]
-        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs))
+        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs), cells.beside)
     sites, error = [], 0.0
     for k, (name, place, call) in enumerate(calls):
         if lengths is not None:
@@ -100,7 +101,9 @@ def _predictions(result: Any, args: tuple[Any, ...], calls: list[Call], lengths:
         return {}
     given = args[0] if args and isinstance(args[0], Tensor) and args[0].shape[:-1] == own.shape[:-1] else None
     known = call.lengths if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
-    inputs = call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
+    inputs = (
+        call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
+    )
     return {"output": array(call.padded(output)), "inputs": inputs, "lengths": known, "padded": call.padded}
 
 
@@ -245,6 +248,8 @@ def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Cal
             counts[name] = counts.get(name, 0) + 1
             label = name if counts[name] == 1 else f"{name} (call {counts[name]})"
             calls.append((label, layer, read_call(layer, args, kwargs, result)))
+            result, unseen = through_output(layer, calls[-1][2], result)
+            cells.beside.extend(unseen)
             return result
 
         return hook

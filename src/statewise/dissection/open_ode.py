@@ -24,7 +24,9 @@ def open_ode(model: Any, steps: Any, loss: Any, dt: float, initial: Any) -> Subj
     """
     if steps is None or initial is None:
         missing = "batch" if steps is None else "initial"
-        raise InputError(f"`{missing}` is None; for an ODE pass the number of steps as `batch` and the first state as `initial`")
+        raise InputError(
+            f"`{missing}` is None; for an ODE pass the number of steps as `batch` and the first state as `initial`"
+        )
     count = checks.Integer(1).check("batch", steps)
     start = np.atleast_2d(np.asarray(initial, dtype=np.float64))
     start = checks.array("initial", start, (None, None))
@@ -38,9 +40,8 @@ def open_ode(model: Any, steps: Any, loss: Any, dt: float, initial: Any) -> Subj
     system = SteppedSystem(step, np.zeros((len(start), count, 0)), lengths, start, "solver")
     own = np.stack([model.solve(row, count) for row in start])
     error = float(np.abs(system.states - own).max())
-    site, words, notes = Site("", system, system.states[:, 1:].copy()), HALF_SQUARE.replace("output", "state"), ()
+    notes: tuple[str, ...] = ()
+    site, words = Site("", system, system.states[:, 1:].copy()), HALF_SQUARE.replace("output", "state")
     if loss is not None:
         site, words, notes = with_loss(system, loss)
     return Subject(model.name, (site,), words, error, cell.dt if dt == 1.0 else dt, model, steps, notes)
-
-

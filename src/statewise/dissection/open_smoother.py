@@ -29,7 +29,9 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     """
     module: LinearBiRNNModule = model.module
     if module.initial_precision is not None:
-        raise UnsupportedError("`model` is a smoother with a diffuse start, whose two directions carry information; dissect the model it was made of")
+        raise UnsupportedError(
+            "`model` is a smoother with a diffuse start, whose two directions carry information; dissect the model it was made of"
+        )
     runs = [_both(module, one) for one in seqs]
     lengths, n = seqs.lengths, len(module.transition)
     forward = _system([run[0] for run in runs], lengths, "forward", False)
@@ -54,7 +56,9 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     return Subject(model.name, sites, words, error, dt, model, seqs, pulled.notes, {"sequences": seqs})
 
 
-Run = tuple[np.ndarray, np.ndarray, np.ndarray]  # the matrices (T, n, n), what is added (T, n), and the first state (n,)
+Run = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # the matrices (T, n, n), what is added (T, n), and the first state (n,)
 
 
 def _both(module: LinearBiRNNModule, one: Sequences) -> tuple[Run, Run, Run]:
@@ -79,7 +83,9 @@ def _both(module: LinearBiRNNModule, one: Sequences) -> tuple[Run, Run, Run]:
             before, drive = step.A, step.drive
             P = step.A @ P @ step.A.mT + step.Q
         backward = [(torch.zeros_like(eye)[None], _times(steps[-1].informed, steps[-1].y))]
-        for here, after, (precision, _) in zip(reversed(steps[:-1]), reversed(steps[1:]), reversed(ahead[1:]), strict=True):
+        for here, after, (precision, _) in zip(
+            reversed(steps[:-1]), reversed(steps[1:]), reversed(ahead[1:]), strict=True
+        ):
             total = precision + after.informed @ after.C
             moved = here.A.mT @ torch.linalg.inv(eye + total @ here.Q)
             added = _times(here.informed, here.y) - _times(moved @ total, here.drive)
@@ -110,4 +116,6 @@ def _system(runs: list[Run], lengths: np.ndarray, label: str, backward: bool) ->
     n = matrices.shape[1]
     into = np.broadcast_to(np.eye(n), (len(matrices), n, n))
     initial = np.stack([run[2] for run in runs])
-    return AffineSystem(matrices, into, which, added, lengths, initial, label="filter" if label == "forward" else "information")
+    return AffineSystem(
+        matrices, into, which, added, lengths, initial, label="filter" if label == "forward" else "information"
+    )

@@ -86,7 +86,11 @@ def _gaussian(part: Any, rows: dict[str, Tensor], added: tuple[Tensor, ...], seq
         (gradient,) = torch.autograd.grad(losses[scored].sum(), states, retain_graph=True)
         found = gradient[:, 1:].numpy()
     else:
-        found = -(C.mT[:, None] @ torch.linalg.solve(_covariance(rows, swing), rest_of(rows, mean)[..., None]))[..., 0].detach().numpy()
+        found = (
+            -(C.mT[:, None] @ torch.linalg.solve(_covariance(rows, swing), rest_of(rows, mean)[..., None]))[..., 0]
+            .detach()
+            .numpy()
+        )
         found = np.concatenate([found[:, 1:], np.zeros_like(found[:, :1])], axis=1)
     return system, losses, found
 
@@ -152,5 +156,3 @@ def _rows(seqs: Sequences) -> Any:
     from statewise.models.hmm_verbs import rows_of
 
     return rows_of(seqs)
-
-

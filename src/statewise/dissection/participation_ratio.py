@@ -37,7 +37,11 @@ def participation_ratio(subject: Subject, *, warmup: int | None = None) -> Diagn
     blocks = _blocks(system, turning)
     samples = sum(map(len, blocks))
     if len(blocks) < _BLOCKS or samples < 2 * _BLOCKS:
-        return refused(name, f"there are {samples} states, too few for {_BLOCKS} blocks; pass longer sequences or more of them", SOURCE)
+        return refused(
+            name,
+            f"there are {samples} states, too few for {_BLOCKS} blocks; pass longer sequences or more of them",
+            SOURCE,
+        )
     every = np.concatenate(blocks)
     values = np.linalg.eigvalsh(np.cov(every.T, ddof=0).reshape(system.size, system.size))[::-1]
     total = float(values.sum())

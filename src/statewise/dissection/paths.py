@@ -61,18 +61,7 @@ def paths(subject: Subject, *, lag: int = 64, form: str = "cotangent", direct: s
         _meaning(data, lag),
         SOURCE,
         data,
-        (
-            Panel("Gradient by path order", "detours", "share of Σ‖P_k‖", (Points(data["order"], data["size"]),)),
-            Panel(
-                "Paths by lag",
-                "lag, steps",
-                "share",
-                (
-                    Line(np.arange(lag + 1), data["highway_by_lag"], "direct carry alone"),
-                    Line(np.arange(lag + 1), data["cancellation_by_lag"], "‖ΣP‖ / Σ‖P‖"),
-                ),
-            ),
-        ),
+        _panels(data, lag),
     )
 
 
@@ -152,4 +141,18 @@ def _meaning(data: dict[str, Any], lag: int) -> str:
     return (
         f"{100 * data['highway']:.0f} % of the gradient {lag} steps back comes on the direct carry alone; the mean path takes {detours:.3g} "
         f"detours, and paths cancel to {100 * data['cancellation']:.0f} % of their sum of sizes."
+    )
+
+
+def _panels(data: dict[str, Any], lag: int) -> tuple[Panel, ...]:
+    lags = np.arange(lag + 1)
+    alone, left = data["highway_by_lag"], data["cancellation_by_lag"]
+    return (
+        Panel("Gradient by path order", "detours", "share of Σ‖P_k‖", (Points(data["order"], data["size"]),)),
+        Panel(
+            "Paths by lag",
+            "lag, steps",
+            "share",
+            (Line(lags, alone, "direct carry alone"), Line(lags, left, "‖ΣP‖ / Σ‖P‖")),
+        ),
     )

@@ -54,10 +54,16 @@ class Trajectory:
 
 
 class Gatherer:
-    """Follows the calls of the cells of a module while it runs."""
+    """Follows the calls of the cells of a module while it runs.
+
+    Attributes:
+        trajectories: in the order in which they began.
+        beside: tensors, also of layers, that a loss may read though they are no outputs.
+    """
 
     def __init__(self) -> None:
         self.trajectories: list[Trajectory] = []
+        self.beside: list[Tensor] = []
         self._running: dict[str, Trajectory] = {}
 
     def before(self, name: str, cell: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -86,10 +92,11 @@ class Gatherer:
         return (x, cut if isinstance(hx, tuple) else cut[0]), {}
 
     def after(self, name: str, result: Any) -> Any:
-        """The result with a tensor of its own for each part, so that h and c are told apart."""
+        """The result, its parts leaves that ask for gradients where the weights do not."""
         parts = result if isinstance(result, tuple) else (result,)
-        own = tuple(part.clone() if part.requires_grad else part.detach().requires_grad_() for part in parts)
+        own = tuple(part if part.requires_grad else part.detach().requires_grad_() for part in parts)
         self._running[name].states.append(own)
+        self.beside.extend(own[1:])
         return own if isinstance(result, tuple) else own[0]
 
     def judged(self) -> list[Trajectory]:

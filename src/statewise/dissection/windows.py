@@ -90,7 +90,9 @@ def label_context(model: Any, seqs: Sequences) -> Context:
         first, last = np.repeat(seqs.offsets[:-1], seqs.lengths), np.arange(seqs.rows)
         rows = targets(seqs.lengths, seqs.offsets, seqs.rows)
         rows = rows[known[rows]]
-        kept = rows[np.unique(np.linspace(0, len(rows) - 1, min(TARGETS, len(rows))).astype(int))] if len(rows) else rows
+        kept = (
+            rows[np.unique(np.linspace(0, len(rows) - 1, min(TARGETS, len(rows))).astype(int))] if len(rows) else rows
+        )
 
     def context(k: int) -> np.ndarray | None:
         if k == 0 or not len(kept):

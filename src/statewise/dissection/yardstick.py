@@ -123,17 +123,21 @@ def _judged(model: Density, seqs: Sequences) -> Judged:
         return Judged(np.asarray(model.log_prob(seqs, per_step=True)), (seqs.values - mean) ** 2)
 
 
-def _classical(model: Density, seqs: Sequences, rows: int, seed: int | None) -> tuple[dict[str, Judged], dict[str, str]]:
+def _classical(
+    model: Density, seqs: Sequences, rows: int, seed: int | None
+) -> tuple[dict[str, Judged], dict[str, str]]:
     """The classical models that could be fitted, judged on all sequences, and why the others could not."""
     short = _last_rows(seqs, rows)
     states = min(2 * seqs.dim, 8)
     makers: dict[str, Callable[[], Density]] = {
         "state space": lambda: StateSpace.subspace(short, states=states, noise_cross=False).fit(short, max_iter=30),
-        "HMM": lambda: HMM(states=4, covariance="full" if seqs.dim > 1 else "diag").fit(short, restarts=1, max_iter=60, seed=seed),
+        "HMM": lambda: HMM(states=4, covariance="full" if seqs.dim > 1 else "diag").fit(
+            short, restarts=1, max_iter=60, seed=seed
+        ),
     }
     if seqs.dim <= _MOST_COLUMNS:
-        order = {"p": 2, "q": 1} if seqs.dim == 1 else {"p": 1, "q": 1} if seqs.dim <= 3 else {"p": 1}
-        makers["VARMA"] = lambda: VARMA(**order).fit(short, max_iter=100, restarts=0, seed=seed)
+        p, q = (2, 1) if seqs.dim == 1 else (1, 1) if seqs.dim <= 3 else (1, 0)
+        makers["VARMA"] = lambda: VARMA(p=p, q=q).fit(short, max_iter=100, restarts=0, seed=seed)
         makers["local level"] = lambda: Structural(level=True).fit(short, max_iter=100)
     found, failures = {}, {}
     for key, make in makers.items():
@@ -202,7 +206,12 @@ def _panel(gaps: dict[str, tuple[float, float]]) -> Panel:
     index = np.arange(1, len(gaps) + 1)
     mean, error = (np.array([each[k] for each in gaps.values()]) for k in range(2))
     points = Points(index, mean, "gap ± 2 SE", 2 * np.nan_to_num(error), tuple(gaps))
-    return Panel("Gap to classical models", " · ".join(gaps), "nats per step, above 0: the network is better", (points, Rule(0.0, "y")))
+    return Panel(
+        "Gap to classical models",
+        " · ".join(gaps),
+        "nats per step, above 0: the network is better",
+        (points, Rule(0.0, "y")),
+    )
 
 
 # --- squared errors ------------------------------------------------------------------------------------------------------------
@@ -219,7 +228,8 @@ def _squared(found: Any) -> Diagnostic:
         (above - 2 * error, above + 2 * error),
         Status.NOT_CONVERGED if doubt else Status.CONVERGED,
         doubt,
-        f"The squared error of {found.what} is {size} {'above' if above >= 0 else 'below'} that of a linear predictor on the last {found.lags} inputs.",
+        f"The squared error of {found.what} is {size} {'above' if above >= 0 else 'below'} that of a linear predictor on "
+        f"the last {found.lags} inputs.",
         SOURCE,
         {
             "mse": {"network": found.own, "linear": found.floor},
