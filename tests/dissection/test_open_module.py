@@ -86,6 +86,32 @@ def test_a_module_is_left_as_it_was(training):
     assert d.replay_error < 1e-5
 
 
+class Restless(nn.Module):
+    """Counts its calls in a buffer and draws noise, in evaluation mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+        self.layer = nn.GRU(2, 3, batch_first=True)
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x + 0.1 * torch.randn_like(x))[0]
+
+
+def test_buffers_and_generators_are_put_back():
+    model, x = Restless(), torch.randn(2, 20, 2)
+    before = everything(model)
+    buffer = model.calls
+    d = sw.dissect(model, x)
+    assert d.replay_error < 1e-6
+    assert_same(before, everything(model))
+    assert model.calls is buffer
+    model(x)
+    with pytest.raises(AssertionError):
+        assert_same(before, everything(model))
+
+
 def test_the_watch_would_see_a_change():
     model = Tagger()
     before = everything(model)
