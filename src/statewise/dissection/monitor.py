@@ -22,10 +22,10 @@ from statewise.dissection import registry
 from statewise.dissection.diagnostic import Diagnostic, Status
 from statewise.dissection.gradient_flow import gradient_flow
 from statewise.dissection.gradient_half_life import gradient_half_life
-from statewise.dissection.lyapunov import lyapunov
 from statewise.dissection.not_finite import bad_gradients, bad_weights, listed
 from statewise.dissection.open_module import open_module
 from statewise.dissection.reach import reach
+from statewise.dissection.spectrum import means, spectra, standard_errors
 from statewise.dissection.subject import Subject
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Monitor:
             return empty
         flow = gradient_flow(subject, window=self.window)
         half = gradient_half_life(subject, window=self.window)
-        exponents = lyapunov(subject, exponents=1)
+        rate, error = _leading(subject)
         far = reach(flow, half)
         known = half.status is not Status.REFUSED and far is not None and bool(far.curve[0] > 0)
         low, high = half.interval if known and half.interval is not None else (nothing, nothing)
@@ -210,8 +210,8 @@ class Monitor:
             float(low),
             float(high),
             far.left(self.needs) if self.needs is not None and far is not None and known else nothing,
-            float(exponents.value[0]),
-            float(exponents.data["standard_error"][0]),
+            rate,
+            error,
             _saturation(subject),
         )
 
@@ -287,6 +287,12 @@ def _some(batch: Any, count: int, module: nn.Module) -> Any:
     if isinstance(batch, Mapping):
         return {name: cut(each) for name, each in batch.items()}
     return tuple(cut(each) for each in batch)
+
+
+def _leading(subject: Subject) -> tuple[float, float]:
+    """λ₁ of the layer that has the largest, and its standard error; without the checks that `lyapunov` makes beside."""
+    found = [(float(means(each)[0]), float(standard_errors(each)[0])) for each in spectra(subject, 1, None, 0).values()]
+    return max(found) if found else (float("nan"), float("nan"))
 
 
 def _saturation(subject: Subject) -> float:

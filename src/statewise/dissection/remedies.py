@@ -162,7 +162,7 @@ class Skipping(nn.Module):
 
     def __init__(self, stack: nn.RNNBase) -> None:
         super().__init__()
-        if stack.bidirectional or getattr(stack, "proj_size", 0) or stack.num_layers < 2:
+        if stack.bidirectional or stack.proj_size or stack.num_layers < 2:
             raise UnsupportedError("only a stack of two or more layers, one way and without projection, can have skips")
         self.batch_first = stack.batch_first
         self.layers = nn.ModuleList(_single(stack, depth) for depth in range(stack.num_layers))
@@ -198,9 +198,7 @@ def _single(stack: nn.RNNBase, depth: int) -> nn.RNNBase:
         options["nonlinearity"] = stack.nonlinearity
     weight = stack.get_parameter(f"weight_ih_l{depth}")
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
-        made: nn.RNNBase = kind(
-            weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options
-        )
+        made: nn.RNNBase = kind(weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options)
     ending = f"_l{depth}"
     own = {
         name.removesuffix(ending) + "_l0": value for name, value in stack.state_dict().items() if name.endswith(ending)
