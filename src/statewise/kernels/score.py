@@ -48,3 +48,23 @@ def add_spread(r, e, x, seen, k, gA, gC, gQ, gR, gS):
     for i in range(k):
         for j in range(k):
             gR[seen[i], seen[j]] += 0.5 * e[i] * e[j]
+
+
+@jit(counted=False)
+def add_sums(sums, gA, gC, gQ, gR, gS, gb, gd):
+    """Add the sums Σ [r e] [1 r e x̂]' of some rows to the gradients."""
+    n, p = gA.shape[0], gR.shape[0]
+    e, x = 1 + n, 1 + n + p  # where e and x̂ begin in a row of the sums
+    for a in range(n):
+        gb[a] += sums[a, 0]
+        for b in range(n):
+            gA[a, b] += sums[a, x + b]
+            gQ[a, b] += 0.5 * sums[a, 1 + b]
+        for j in range(p):
+            gS[a, j] += sums[a, e + j]
+    for i in range(p):
+        gd[i] += sums[n + i, 0]
+        for b in range(n):
+            gC[i, b] += sums[n + i, x + b]
+        for j in range(p):
+            gR[i, j] += 0.5 * sums[n + i, e + j]

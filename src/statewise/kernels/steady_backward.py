@@ -10,6 +10,7 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.known import BLAS_SIZE
+from statewise.kernels.score import add_sums
 
 BLOCK = 40_000  # numbers that a block of rows works on: they stay in the second cache, and a product takes longer than to call it
 LEAST_ROWS = 256  # of a block
@@ -92,26 +93,6 @@ def _give_rows(source, at, count, out, low):
             out[low + c, j] = source[j, at + c]
 
 
-@jit(counted=False)
-def _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd):
-    """Add the sums Σ [r e] [1 r e x̂]' of some rows to the gradients."""
-    n, p = gA.shape[0], gR.shape[0]
-    e, x = 1 + n, 1 + n + p  # where e and x̂ begin in a row of the sums
-    for a in range(n):
-        gb[a] += sums[a, 0]
-        for b in range(n):
-            gA[a, b] += sums[a, x + b]
-            gQ[a, b] += 0.5 * sums[a, 1 + b]
-        for j in range(p):
-            gS[a, j] += sums[a, e + j]
-    for i in range(p):
-        gd[i] += sums[n + i, 0]
-        for b in range(n):
-            gC[i, b] += sums[n + i, x + b]
-        for j in range(p):
-            gR[i, j] += 0.5 * sums[n + i, e + j]
-
-
 @jit
 def _block(
     y, low, count, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
@@ -136,7 +117,7 @@ def _block(
     if with_gradient:
         sums = np.empty((n + p, 1 + n + p + n))
         np.dot(table[1 : 1 + n + p], table.T, sums)
-        _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd)
+        add_sums(sums, gA, gC, gQ, gR, gS, gb, gd)
     if mean.shape[0] > 0:
         _give_rows(xs, 1, count, mean, low)
     if errors.shape[0] > 0:
