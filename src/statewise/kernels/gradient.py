@@ -1,10 +1,10 @@
 """The exact gradient of the log-likelihood: the backward pass of the Kalman smoother, in blocks of rows.
 
-Letters and equations as in `statewise.kernels.smoother`. Of a row's work only r and N depend on the row after it. What does not, the gains,
-is worked out for all rows of a block side by side (one row of an array is one coordinate of all of them); what the two leave behind is
-kept for the block, and the sums over it are products of matrices. With X = L'N and Y = C' F⁻¹ − X K,
-    N ← X A + Y C,    ∂/∂A = Σ r x̂' − (P X)',    ∂/∂C = Σ e x̂' − (P Y)',
-and Σ P [X Y] of a block is one product. A missing entry has zeros in F⁻¹, and so in K, e and Y.
+Letters and equations as in `statewise.kernels.smoother`. Only r and N of a row depend on the row after it. The gains are worked out for a block
+of rows at once (`statewise.kernels.gains`); r and N go from row to row, and what they leave behind is kept for the block, so that
+the sums over it are products of matrices. With X = L'N and Y = C' F⁻¹ − X K,
+    N ← X A + Y C,    ∂/∂A = Σ r x̂' − (P X)',    ∂/∂C = Σ e x̂' − (P Y)',    ∂/∂S = Σ r e' + N K,
+and Σ P [X Y] is one product. A missing entry has zeros in F⁻¹, and so in K, e and Y. A direction of a diffuse start has r, e and x̂ of its own.
 """
 
 from __future__ import annotations
@@ -14,340 +14,185 @@ from typing import NamedTuple
 import numpy as np
 
 from statewise.kernels._jit import gemm, jit
+from statewise.kernels.closed_loop import Loop, gain, information_before, new_loop, observed, times_loop
+from statewise.kernels.gains import Gains, gains, new_gains
 from statewise.kernels.known import BLAS_SIZE
-from statewise.kernels.score import add_sums
-from statewise.kernels.step import list_nonzeros, sparse_rows
+from statewise.kernels.score import Sums, add_expected, add_products
+from statewise.kernels.steady import STRETCH, distance, will_stay
+from statewise.kernels.steady_backward import negligible_from, run_back
+from statewise.kernels.step import copy, sparse_rows
 
 NUMBERS = 40_000  # that a block of rows works on: they stay in the second cache
-LEAST, MOST = 16, 256  # rows of a block
+LEAST_ROWS, MOST_ROWS = 16, 256  # of a block
 
 
-class Fixed(NamedTuple):
-    """The system, and what of it every block uses."""
-
-    A: np.ndarray
-    C: np.ndarray
-    R: np.ndarray
-    S: np.ndarray
-    At: np.ndarray
-    Ct: np.ndarray
-    AC: np.ndarray
-    columns: np.ndarray
-    counts: np.ndarray
-    dense: bool
-
-
-class Sums(NamedTuple):
-    """Gradients, added to."""
+class _System(NamedTuple):
+    """The system, what of it every block uses ([A; C] in one), and room for a step of its closed loop."""
 
     A: np.ndarray
     C: np.ndarray
     Q: np.ndarray
     R: np.ndarray
     S: np.ndarray
-    b: np.ndarray
-    d: np.ndarray
+    Ct: np.ndarray
+    AC: np.ndarray
+    loop: Loop
 
 
 class _Tables(NamedTuple):
-    """What a block of B rows works in: p entries, n states."""
+    """What a block of B rows leaves behind: P (B n, n), N K (B, n, p), [X Y] (B, n, n + p), v (p, B), and [1 r e x̂] in columns, r before the first
+    row in front of them. N is summed up; the rest is room for one row, and for the products.
+    """
 
-    seen: np.ndarray
-    CP: np.ndarray
-    PC: np.ndarray
-    APC: np.ndarray
-    F: np.ndarray
-    root: np.ndarray
-    Finv: np.ndarray
-    K: np.ndarray
+    gains: Gains
+    P: np.ndarray
     NK: np.ndarray
-    Z: np.ndarray
+    XY: np.ndarray
     v: np.ndarray
-    Fv: np.ndarray
     rex: np.ndarray
-    work: np.ndarray
-    other: np.ndarray
-    more: np.ndarray
-    sums: np.ndarray
-    PZ: np.ndarray
+    N: np.ndarray
+    X: np.ndarray
+    outer: np.ndarray
+    narrow: np.ndarray
+    before: np.ndarray
+    products: np.ndarray
+    PXY: np.ndarray
     D: np.ndarray
 
 
 @jit
-def _fixed(A, C, R, S):
-    n = A.shape[0]
-    At, Ct = np.ascontiguousarray(A.T), np.ascontiguousarray(C.T)
-    columns, counts = np.empty((n, n), np.int64), np.empty(n, np.int64)
-    dense = list_nonzeros(At, columns, counts)
-    return Fixed(A, C, R, S, At, Ct, np.concatenate((A, C)), columns, counts, dense)
+def new_system(A, C, Q, R, S):
+    """The system as the blocks take it."""
+    return _System(A, C, Q, R, S, np.ascontiguousarray(C.T), np.concatenate((A, C)), new_loop(A, C.shape[0]))
 
 
 @jit
-def _tables(n, p, rows):
+def new_tables(n, p, rows):
+    """Room for blocks of so many rows."""
     return _Tables(
-        np.empty((p, rows)), np.empty((rows * n, p)), np.empty((n, p * rows)), np.empty((n, p * rows)), np.empty((p, p, rows)),
-        np.empty((p, p, rows)), np.empty((p, p, rows)), np.empty((rows, n, p)), np.empty((rows, n, p)), np.empty((rows, n, n + p)),
-        np.empty((p, rows)), np.empty((p, rows)), np.empty((1 + n + p + n, rows + 1)), np.empty((n, n)), np.empty((n, n)), np.empty((n, p)),
+        new_gains(n, p, rows), np.empty((rows * n, n)), np.empty((rows, n, p)), np.empty((rows, n, n + p)), np.empty((p, rows)),
+        np.empty((1 + n + p + n, rows + 1)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, p)), np.empty(n),
         np.empty((n + p, 1 + n + p + n)), np.empty((n, n + p)), np.empty((p, p)),
     )  # fmt: skip
 
 
-@jit(fast=True, counted=False)
-def _innovation_covs(y, low, C, R, t):
-    """F of each row, with ones for the entries that are missing."""
-    p, rows = t.seen.shape
-    n = C.shape[1]
-    for j in range(p):
-        for c in range(rows):
-            t.seen[j, c] = 0.0 if np.isnan(y[low + c, j]) else 1.0
-    for i in range(p):
-        for j in range(i + 1):
-            for c in range(rows):
-                t.F[i, j, c] = R[i, j]
-            for a in range(n):
-                weight = C[i, a]
-                if weight != 0.0:
-                    for c in range(rows):
-                        t.F[i, j, c] += weight * t.PC[a, j * rows + c]
-            for c in range(rows):
-                both = t.seen[i, c] * t.seen[j, c]
-                t.F[i, j, c] = t.F[i, j, c] * both + (1.0 - both if i == j else 0.0)
-
-
-@jit(fast=True, counted=False)
-def _invert(t):
-    """F⁻¹ of each row by Cholesky, with zeros for the entries that are missing. Returns False if one is not positive definite to working accuracy."""
-    p, rows = t.seen.shape
-    F, root, Finv = t.F, t.root, t.Finv
-    singular = 0
-    for i in range(p):
-        for c in range(rows):
-            Finv[i, i, c] = F[i, i, c]
-        for j in range(i + 1):
-            for h in range(j):
-                for c in range(rows):
-                    F[i, j, c] -= F[i, h, c] * F[j, h, c]
-            if j < i:
-                for c in range(rows):
-                    F[i, j, c] *= F[j, j, c]
-        for c in range(rows):
-            pivot = F[i, i, c]
-            singular += 0 if pivot > 1e-14 * Finv[i, i, c] else 1
-            F[i, i, c] = 1.0 / np.sqrt(pivot)  # the root's reciprocal
-    if singular > 0:
-        return False
-    for i in range(p):
-        for j in range(i + 1):
-            for c in range(rows):
-                root[i, j, c] = t.seen[i, c] * F[i, i, c] if i == j else 0.0
-            for h in range(j, i):
-                for c in range(rows):
-                    root[i, j, c] -= F[i, h, c] * root[h, j, c]
-            if j < i:
-                for c in range(rows):
-                    root[i, j, c] *= F[i, i, c]
-    for i in range(p):
-        for j in range(i + 1):
-            for c in range(rows):
-                Finv[i, j, c] = 0.0
-            for h in range(i, p):
-                for c in range(rows):
-                    Finv[i, j, c] += root[h, i, c] * root[h, j, c]
-            if j < i:
-                for c in range(rows):
-                    Finv[j, i, c] = Finv[i, j, c]
-    return True
-
-
-@jit(fast=True, counted=False)
-def _gains(y, low, f, P, t):
-    """F⁻¹, K = (A P C' + S) F⁻¹ and C' F⁻¹ (in the place of Y) of each row. Returns False if an F is singular."""
-    p, rows = t.seen.shape
-    n = f.A.shape[0]
-    gemm(P, f.Ct, t.CP)
-    for a in range(n):
-        for j in range(p):
-            for c in range(rows):
-                t.PC[a, j * rows + c] = t.CP[c * n + a, j]
-    _innovation_covs(y, low, f.C, f.R, t)
-    if not _invert(t):
-        return False
-    gemm(f.A, t.PC, t.APC)
-    gain = t.v[0]
-    for a in range(n):
-        for j in range(p):
-            for c in range(rows):
-                gain[c] = 0.0
-            for i in range(p):
-                cross = f.S[a, i]
-                for c in range(rows):
-                    gain[c] += (t.APC[a, i * rows + c] + cross) * t.Finv[i, j, c]
-            for c in range(rows):
-                t.K[c, a, j] = gain[c]
-                gain[c] = 0.0
-            for i in range(p):
-                weight = f.C[i, a]
-                if weight != 0.0:
-                    for c in range(rows):
-                        gain[c] += weight * t.Finv[i, j, c]
-            for c in range(rows):
-                t.Z[c, a, n + j] = gain[c]
-    return True
+@jit(counted=False)
+def block_rows(n, p, rows):
+    """Rows of a block, of so many in all."""
+    return min(rows, MOST_ROWS, max(LEAST_ROWS, NUMBERS // (n * (n + 5 * p + 3))))
 
 
 @jit(fast=True, inline=True, counted=False)
-def _row_of_few(f, t, c, N, gQ, gS):
-    """[X Y] and N K of one row, and the N before it, by plain loops. Adds to the gradients in Q and S."""
-    n, p = t.K.shape[1], t.K.shape[2]
-    K, Z, NK = t.K, t.Z, t.NK
+def _row_of_few(f, t, c, N):
+    """N K, X and Y of row c, and the N before it, by plain loops; Y holds C' F⁻¹."""
+    n, p = t.NK.shape[1], t.NK.shape[2]
+    A, C, K, NK, XY = f.A, f.C, t.gains.K, t.NK, t.XY
     for b in range(n):
         for i in range(p):
             total = 0.0
             for a in range(n):
                 total += N[b, a] * K[c, a, i]
             NK[c, b, i] = total
-            gS[b, i] += total
     for a in range(n):
         for b in range(n):
             total = 0.0
             for h in range(n):
-                total += f.A[h, a] * N[h, b]
+                total += A[h, a] * N[h, b]
             for i in range(p):
-                total -= f.C[i, a] * NK[c, b, i]
-            Z[c, a, b] = total
+                total -= C[i, a] * NK[c, b, i]
+            XY[c, a, b] = total
     for a in range(n):
         for i in range(p):
             total = 0.0
             for b in range(n):
-                total += Z[c, a, b] * K[c, b, i]
-            Z[c, a, n + i] -= total
+                total += XY[c, a, b] * K[c, b, i]
+            XY[c, a, n + i] -= total
     for a in range(n):
         for b in range(a + 1):
-            gQ[a, b] -= 0.5 * N[a, b]
+            t.N[a, b] += N[a, b]
             total = 0.0
             for h in range(n + p):
-                total += Z[c, a, h] * f.AC[h, b]
+                total += XY[c, a, h] * f.AC[h, b]
             N[a, b] = total
             N[b, a] = total
 
 
-@jit(fast=True, counted=False)
-def _row_of_many(f, t, c, N, gQ, gS):
-    """As `_row_of_few`, by BLAS and the nonzero entries of A."""
-    n, p = t.K.shape[1], t.K.shape[2]
-    K, Z, NK, X, other = t.K[c], t.Z, t.NK[c], t.work, t.other
-    gemm(N, K, NK)
-    if f.dense:
-        gemm(f.At, N, X)
-    else:
-        sparse_rows(f.At, f.columns, f.counts, N, X)
-    for b in range(n):
-        for i in range(p):
-            gS[b, i] += NK[b, i]
-    if p > 1:
-        gemm(f.Ct, NK.T, other)
+@jit(fast=True, inline=True, counted=False)
+def _add_outer(f, share, narrow, outer, out):
+    """out += share · C' narrow', narrow (n, p); a single row of C by its entries that are not zero."""
+    n, p = narrow.shape
+    if p == 1:
         for a in range(n):
-            for b in range(n):
-                X[a, b] -= other[a, b]
-    else:
-        for a in range(n):
-            weight = f.C[0, a]
+            weight = share * f.C[0, a]
             if weight != 0.0:
                 for b in range(n):
-                    X[a, b] -= weight * NK[b, 0]
-    gemm(X, K, t.more)
+                    out[a, b] += weight * narrow[b, 0]
+        return
+    gemm(f.Ct, narrow.T, outer)
     for a in range(n):
         for b in range(n):
-            Z[c, a, b] = X[a, b]
+            out[a, b] += share * outer[a, b]
+
+
+@jit(fast=True, counted=False)
+def _row_of_many(f, t, c, N):
+    """As `_row_of_few`, by BLAS and by the entries of A that are not zero."""
+    n, p = t.NK.shape[1], t.NK.shape[2]
+    loop, K, NK, XY, X, Y = f.loop, t.gains.K[c], t.NK[c], t.XY[c], t.X, t.narrow
+    gemm(N, K, NK)
+    if loop.dense:
+        gemm(loop.At, N, X)
+    else:
+        sparse_rows(loop.At, loop.columns, loop.counts, N, X)
+    _add_outer(f, -1.0, NK, t.outer, X)
+    gemm(X, K, Y)
+    for a in range(n):
+        for b in range(n):
+            XY[a, b] = X[a, b]
         for i in range(p):
-            Z[c, a, n + i] -= t.more[a, i]
-    if f.dense:
-        gemm(Z[c], f.AC, other)
+            Y[a, i] = XY[a, n + i] - Y[a, i]
+            XY[a, n + i] = Y[a, i]
+    if loop.dense:
+        gemm(XY, f.AC, X)
     else:
         for a in range(n):
             for b in range(n):
-                other[b, a] = X[a, b]
-        sparse_rows(f.At, f.columns, f.counts, other, X)
-        if p > 1:
-            for a in range(n):
-                for i in range(p):
-                    t.more[a, i] = Z[c, a, n + i]
-            gemm(f.Ct, t.more.T, other)
-            for a in range(n):
-                for b in range(n):
-                    X[a, b] += other[a, b]
-        else:
-            for a in range(n):
-                weight = f.C[0, a]
-                if weight != 0.0:
-                    for b in range(n):
-                        X[a, b] += weight * Z[c, b, n]
-        other = X
+                t.outer[b, a] = X[a, b]
+        sparse_rows(loop.At, loop.columns, loop.counts, t.outer, X)
+        _add_outer(f, 1.0, Y, t.outer, X)
     for a in range(n):
         for b in range(a + 1):
-            gQ[a, b] -= 0.5 * N[a, b]
-            total = 0.5 * (other[a, b] + other[b, a])
+            t.N[a, b] += N[a, b]
+            total = 0.5 * (X[a, b] + X[b, a])
             N[a, b] = total
             N[b, a] = total
 
 
 @jit(fast=True, counted=False)
-def _informations(f, t, N, gQ, gS):
-    """N before each row of the block, from the last to the first."""
-    few = N.shape[0] < BLAS_SIZE
-    for c in range(t.seen.shape[1] - 1, -1, -1):
-        if few:
-            _row_of_few(f, t, c, N, gQ, gS)
-        else:
-            _row_of_many(f, t, c, N, gQ, gS)
-
-
-@jit(fast=True, counted=False)
-def _scores(f, t, P, r):
-    """r, e and x̂ of each row, from the errors v and the predicted means in the place of x̂; r moves."""
-    n, p = t.K.shape[1], t.K.shape[2]
-    rows, e, x = t.seen.shape[1], 1 + n, 1 + n + p
-    v, Fv, K, rex = t.v, t.Fv, t.K, t.rex
-    for i in range(p):
-        for c in range(rows):
-            rex[e + i, 1 + c] = 0.0
-        for j in range(p):
-            for c in range(rows):
-                rex[e + i, 1 + c] += t.Finv[i, j, c] * v[j, c]
-    before = t.more[:, 0]
-    for c in range(rows - 1, -1, -1):
-        for a in range(n):
-            rex[1 + a, 1 + c] = r[a]
-        for i in range(p):
-            total = rex[e + i, 1 + c]
-            for a in range(n):
-                total -= K[c, a, i] * r[a]
-            rex[e + i, 1 + c] = total
-        for a in range(n):
-            total = 0.0
-            for b in range(n):
-                total += f.At[a, b] * r[b]
-            for i in range(p):
-                total += f.Ct[a, i] * rex[e + i, 1 + c]
-            before[a] = total
-        for a in range(n):
-            r[a] = before[a]
-        for a in range(n):
-            total = rex[x + a, 1 + c]
-            for b in range(n):
-                total += P[c * n + a, b] * r[b]
-            rex[x + a, 1 + c] = total
+def _informations(f, t, N):
+    """N K, X and Y of each row of the block, from the last to the first; N moves."""
+    n, p, rows = t.NK.shape[1], t.NK.shape[2], t.NK.shape[0]
     for a in range(n):
-        rex[1 + a, 0], rex[x + a, 0] = 0.0, 0.0
-    for i in range(p):
-        rex[e + i, 0] = 0.0
+        for b in range(n):
+            t.N[a, b] = 0.0
+        for i in range(p):
+            for c in range(rows):
+                t.XY[c, a, n + i] = t.gains.CF[a, i, c]
+    for c in range(rows - 1, -1, -1):
+        if n < BLAS_SIZE:
+            _row_of_few(f, t, c, N)
+        else:
+            _row_of_many(f, t, c, N)
+    for a in range(n):
+        for b in range(a):
+            t.N[b, a] = t.N[a, b]
 
 
 @jit(fast=True, counted=False)
 def _errors(y, low, C, with_data, t):
-    """v of each row, from the predicted means in the place of x̂; without data that of a response, −C X. Zero where missing."""
+    """v of each row from the predicted means in the place of x̂; without data that of their response, −C X. Zero where missing."""
     p, n = C.shape
-    rows, x = t.seen.shape[1], 1 + n + p
+    rows, x = t.v.shape[1], 1 + n + p
     for j in range(p):
         for c in range(rows):
             t.v[j, c] = y[low + c, j] if with_data else 0.0
@@ -357,92 +202,201 @@ def _errors(y, low, C, with_data, t):
                 for c in range(rows):
                     t.v[j, c] -= weight * t.rex[x + a, 1 + c]
         for c in range(rows):
-            t.v[j, c] = t.v[j, c] if t.seen[j, c] > 0.0 else 0.0
-
-
-@jit
-def _block(y, low, f, P, mean_pred, response, r, N, rs, g, errors, shocks, t):
-    n, p, rows = f.A.shape[0], f.C.shape[0], t.seen.shape[1]
-    if not _gains(y, low, f, P, t):
-        return False
-    e, x = 1 + n, 1 + n + p
-    _informations(f, t, N, g.Q, g.S)
-    t.rex[0], t.rex[0, 0] = 1.0, 0.0
-    _take(mean_pred, low, rows, t.rex, x)
-    _errors(y, low, f.C, True, t)
-    _scores(f, t, P, r)
-    np.dot(t.rex[1:x], t.rex.T, t.sums)
-    add_sums(t.sums, g.A, g.C, g.Q, g.R, g.S, g.b, g.d)
-    if errors.shape[0] > 0:
-        _give(t.rex, e, rows, errors, low)
-    if shocks.shape[0] > 0:
-        _give(t.rex, 1, rows, shocks, low)
-    t.rex[0] = 0.0
-    for h in range(rs.shape[0]):
-        _take_response(response, h, low, rows, t.rex, x)
-        _errors(y, low, f.C, False, t)
-        _scores(f, t, P, rs[h])
-        np.dot(t.rex[1:x], t.rex.T, t.sums)
-        add_sums(t.sums, g.A, g.C, g.Q, g.R, g.S, g.b, g.d)
-    np.dot(P.T, t.Z.reshape(rows * n, n + p), t.PZ)
-    np.dot(t.K.reshape(rows * n, p).T, t.NK.reshape(rows * n, p), t.D)
-    _add_expected(t, g)
-    return True
+            t.v[j, c] = t.v[j, c] if t.gains.seen[j, c] > 0.0 else 0.0
 
 
 @jit(fast=True, counted=False)
-def _add_expected(t, g):
-    n, p = g.C.shape[1], g.C.shape[0]
-    for a in range(n):
-        for b in range(n):
-            g.A[a, b] -= t.PZ[b, a]
-        for i in range(p):
-            g.C[i, a] -= t.PZ[a, n + i]
+def _scores(f, t, P, r):
+    """r, e and x̂ of each row, from v and the predicted means in the place of x̂; r moves."""
+    n, p, rows = t.NK.shape[1], t.NK.shape[2], t.NK.shape[0]
+    e, x = 1 + n, 1 + n + p
+    A, C, K, before, rex = f.A, f.C, t.gains.K, t.before, t.rex
     for i in range(p):
+        for c in range(rows):
+            rex[e + i, 1 + c] = 0.0
         for j in range(p):
-            total = t.D[i, j]
-            for c in range(t.seen.shape[1]):
-                total += t.Finv[i, j, c]
-            g.R[i, j] -= 0.5 * total
+            for c in range(rows):
+                rex[e + i, 1 + c] += t.gains.Finv[i, j, c] * t.v[j, c]
+    for c in range(rows - 1, -1, -1):
+        for a in range(n):
+            before[a] = 0.0
+        for i in range(p):
+            error = rex[e + i, 1 + c]
+            for a in range(n):
+                error -= K[c, a, i] * r[a]
+            rex[e + i, 1 + c] = error
+            for a in range(n):
+                before[a] += C[i, a] * error
+        for b in range(n):
+            weight = r[b]
+            rex[1 + b, 1 + c] = weight
+            for a in range(n):
+                before[a] += A[b, a] * weight
+        for a in range(n):
+            r[a] = before[a]
+            before[a] = 0.0
+        for b in range(n):
+            weight = r[b]
+            for a in range(n):
+                before[a] += P[c * n + b, a] * weight
+        for a in range(n):
+            rex[x + a, 1 + c] += before[a]
+    for h in range(1, rex.shape[0]):
+        rex[h, 0] = 0.0
 
 
 @jit(counted=False)
-def _take(source, low, rows, out, at):
+def _take(source, low, out, at):
+    """out[at + a, 1 + c] = source[low + c, a]."""
     for a in range(source.shape[1]):
-        for c in range(rows):
+        for c in range(out.shape[1] - 1):
             out[at + a, 1 + c] = source[low + c, a]
 
 
 @jit(counted=False)
-def _take_response(source, h, low, rows, out, at):
-    for a in range(source.shape[1]):
-        for c in range(rows):
-            out[at + a, 1 + c] = source[low + c, a, h]
-
-
-@jit(counted=False)
-def _give(source, at, rows, out, low):
+def _give(source, at, out, low):
+    """out[low + c, a] = source[at + a, 1 + c]."""
     for a in range(out.shape[1]):
-        for c in range(rows):
+        for c in range(source.shape[1] - 1):
             out[low + c, a] = source[at + a, 1 + c]
 
 
+@jit(fast=True, counted=False)
+def _add_up(t):
+    """N K in t.narrow, and F⁻¹ added to t.D, summed over the rows."""
+    n, p, rows = t.NK.shape[1], t.NK.shape[2], t.NK.shape[0]
+    for a in range(n):
+        for i in range(p):
+            t.narrow[a, i] = 0.0
+    for c in range(rows):
+        for a in range(n):
+            for i in range(p):
+                t.narrow[a, i] += t.NK[c, a, i]
+    for i in range(p):
+        for j in range(p):
+            for c in range(rows):
+                t.D[i, j] += t.gains.Finv[i, j, c]
+
+
 @jit
-def run_rows(y, start, stop, steady, f, mean_pred, cov_pred, response, r, N, rs, g, errors, shocks):
-    """Rows stop − 1 down to start. Returns False if an F is singular."""
-    n, p = f.A.shape[0], f.C.shape[0]
-    size = min(MOST, max(LEAST, NUMBERS // (n * (n + 5 * p + 3))))
-    size = min(size, stop - start)
-    tables = _tables(n, p, size)
-    high = stop
-    gQ = np.zeros((n, n))
-    g = Sums(g.A, g.C, gQ, g.R, g.S, g.b, g.d)
+def _block(y, low, f, P, mean_pred, response, r, N, rs, g, errors, shocks, t):
+    """The rows from `low` on, as many as the tables hold; r, N and rs move. Returns False if an F is singular."""
+    n, p, rows = f.A.shape[0], f.C.shape[0], t.NK.shape[0]
+    e, x = 1 + n, 1 + n + p
+    if not gains(y, low, f.A, f.C, f.Ct, f.R, f.S, P, t.gains):
+        return False
+    _informations(f, t, N)
+    for h in range(-1, rs.shape[0]):
+        with_data = h < 0
+        t.rex[0], t.rex[0, 0] = 1.0 if with_data else 0.0, 0.0
+        if with_data:
+            _take(mean_pred, low, t.rex, x)
+        else:
+            _take(response[:, :, h], low, t.rex, x)
+        _errors(y, low, f.C, with_data, t)
+        _scores(f, t, P, r if with_data else rs[h])
+        np.dot(t.rex[1:x], t.rex.T, t.products)
+        add_products(t.products, g)
+        if with_data and errors.shape[0] > 0:
+            _give(t.rex, e, errors, low)
+        if with_data and shocks.shape[0] > 0:
+            _give(t.rex, 1, shocks, low)
+    np.dot(P.T, t.XY.reshape(rows * n, n + p), t.PXY)
+    np.dot(t.gains.K.reshape(rows * n, p).T, t.NK.reshape(rows * n, p), t.D)
+    _add_up(t)
+    add_expected(t.N, t.narrow, t.D, t.PXY[:, :n], t.PXY[:, n:], g)
+    return True
+
+
+@jit
+def _constant_rows(y, low, stop, f, mean_pred, P, r, N, g, errors, shocks):
+    """Rows stop − 1 down to `low`, complete and of the prediction's covariance P; r and N move. Returns False if F is singular.
+
+    The vectors go in blocks, N from row to row until it has settled; what the gradients need of it is its sum.
+    """
+    n, p, count, loop = f.A.shape[0], f.C.shape[0], stop - low, f.loop
+    if not gain(f.C, f.R, f.S, P, observed(y, stop - 1, loop.seen), loop):
+        return False
+    run_back(y, low, stop, f.C, mean_pred, P, loop.Finv, loop.K, loop.L, r, np.empty((0, n)), errors, shocks, g)
+    total, settled, floor, unit = np.zeros((n, n)), np.zeros((n, n)), np.zeros(n), np.empty(n)
+    moved, moved_before = np.inf, np.inf
+    for done in range(count):
+        if done > 0 and done % STRETCH == 0:
+            moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
+            copy(N, settled)
+            if will_stay(moved, moved_before, (count - done) / STRETCH):
+                total += (count - done) * N
+                break
+        total += N
+        times_loop(f.C, p, N, loop)
+        information_before(f.C, p, N, loop)
+    NK = np.dot(total, loop.K)
+    X = np.dot(loop.L.T, total)
+    Y = count * np.dot(f.Ct, loop.Finv) - np.dot(X, loop.K)
+    add_expected(total, NK, count * loop.Finv + np.dot(loop.K.T, NK), np.dot(P, X), np.dot(P, Y), g)
+    return True
+
+
+@jit
+def _covs(cov_pred, low, high, steady, held):
+    """The covariances of the rows from `low` to `high`, one below the other; `held` is room for those that are not stored."""
+    n = cov_pred.shape[1]
+    if high <= steady + 1:
+        return cov_pred[low:high].reshape((high - low) * n, n)
+    for t in range(low, high):
+        copy(cov_pred[min(t, steady)], held[(t - low) * n : (t - low + 1) * n])
+    return held
+
+
+@jit
+def gradient_run(y, start, stop, steady, f, mean_pred, cov_pred, response, r, N, rs, g, errors, shocks, tables):
+    """Rows stop − 1 down to start. Returns whether every F was regular, and the tables for the rows to come.
+
+    r, N and rs (d, n), the r of each direction of δ, are those of the row `stop` on entry, zero at the end of the sequence, and of `start` on
+    exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
+    """
+    n, p, high = f.A.shape[0], f.C.shape[0], stop
+    if steady < stop:
+        high = negligible_from(response, cov_pred[steady], f.Q, steady, stop)
+        P = cov_pred[steady]
+        if high < stop and not _constant_rows(y, high, stop, f, mean_pred, P, r, N, g, errors, shocks):
+            return False, tables
+        if high < stop:
+            rs[:] = 0.0
+    size = block_rows(n, p, high - start)
     while high > start:
         low = max(start, high - size)
-        if high - low < size:
-            tables = _tables(n, p, high - low)
-        P = cov_pred[low:high].reshape((high - low) * n, n)
+        if tables.NK.shape[0] != high - low:
+            tables = new_tables(n, p, high - low)
+        P = _covs(cov_pred, low, high, steady, tables.P)
         if not _block(y, low, f, P, mean_pred, response, r, N, rs, g, errors, shocks, tables):
-            return False
+            return False, tables
         high = low
-    return True
+    return True, tables
+
+
+@jit
+def gradient_packed(
+    first, last, y, offsets, steady_from, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, status
+):  # fmt: skip
+    """The gradient of the packed sequences `first` to `last` (exclusive).
+
+    Args:
+        y, offsets, A, C, Q, R, S: as in `kalman.filter_packed`.
+        steady_from: (N,) from the forward pass: cov_pred is read up to and including this step of each sequence only.
+        mean_pred, cov_pred: (rows, n), (rows, n, n) from the forward pass, for a diffuse start the mean at δ̂ and the covariance given δ.
+        response: (rows, n, d) X times a root of Δ; d is 0 without a diffuse start.
+        r, N: (N, n), (N, n, n) zeros on entry; r₀ and N₀ of each sequence on exit (N₀ is given δ).
+        gA, gC, gQ, gR, gS, gb, gd: gradients, added to; Q and R as if all their entries were free.
+        errors: (rows, p) out: e, 0 where missing; its products with the inputs are the gradient in D. Left alone if empty.
+        shocks: (rows, n) out: r; its products with the inputs are the gradient in B. Left alone if empty.
+        status: (N,) out: 2 where an innovation covariance is singular, else 0.
+    """
+    d, n, p = response.shape[2], A.shape[0], C.shape[0]
+    f, g, tables = new_system(A, C, Q, R, S), Sums(gA, gC, gQ, gR, gS, gb, gd), new_tables(n, p, 0)
+    for i in range(first, last):
+        start, stop = offsets[i], offsets[i + 1]
+        good, tables = gradient_run(
+            y, start, stop, start + steady_from[i], f, mean_pred, cov_pred, response, r[i], N[i], np.zeros((d, n)), g, errors, shocks, tables
+        )  # fmt: skip
+        status[i] = 0 if good else 2

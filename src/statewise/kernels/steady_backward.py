@@ -10,7 +10,7 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.known import BLAS_SIZE
-from statewise.kernels.score import add_sums
+from statewise.kernels.score import add_products
 
 BLOCK = 40_000  # numbers that a block of rows works on: they stay in the second cache, and a product takes longer than to call it
 LEAST_ROWS = 256  # of a block
@@ -95,7 +95,7 @@ def _give_rows(source, at, count, out, low):
 
 @jit
 def _block(
-    y, low, count, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+    y, low, count, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
 ):
     """`count` rows from `low` on; r moves. One row of an array is one coordinate of all of them, in the columns 1 … count."""
     n, p = r.shape[0], y.shape[1]
@@ -114,10 +114,10 @@ def _block(
     _add_products(P, False, 1.0, rs, 0, xs, 1, count)
     r[:] = rs[:, 0]
     rs[:, 0] = 0.0
-    if with_gradient:
+    if g.A.shape[0] > 0:
         sums = np.empty((n + p, 1 + n + p + n))
         np.dot(table[1 : 1 + n + p], table.T, sums)
-        add_sums(sums, gA, gC, gQ, gR, gS, gb, gd)
+        add_products(sums, g)
     if mean.shape[0] > 0:
         _give_rows(xs, 1, count, mean, low)
     if errors.shape[0] > 0:
@@ -128,7 +128,7 @@ def _block(
 
 @jit
 def run_back(
-    y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+    y, low, stop, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
 ):
     """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients."""
     size = max(LEAST_ROWS, BLOCK // (4 * r.shape[0] + 2 * y.shape[1]))
@@ -136,7 +136,7 @@ def run_back(
     while high > low:
         start = max(low, high - size)
         _block(
-            y, start, high - start, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
+            y, start, high - start, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
         )  # fmt: skip
         high = start
 
