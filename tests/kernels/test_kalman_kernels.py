@@ -198,8 +198,8 @@ def test_gradient_does_not_depend_on_the_size_of_a_block(n, p, rows, monkeypatch
     """Compiled code has the sizes of the module; the plain one shows what other sizes would do."""
     sys, y, offsets = problem(5, n, p)
     whole = gradients_of(sys, y, offsets, 0, 3)
-    monkeypatch.setattr(gradient, "gradient_run", gradient.gradient_run.py_func)
-    monkeypatch.setitem(gradient.gradient_run.__globals__, "block_rows", lambda n, p, left: min(left, rows))
+    monkeypatch.setattr(gradient, "gradient_rows", gradient.gradient_rows.py_func)
+    monkeypatch.setitem(gradient.gradient_rows.__globals__, "block_rows", lambda n, p, left: min(left, rows))
     monkeypatch.setattr(gradient, "gradient_packed", gradient.gradient_packed.py_func)
     blocks = gradients_of(sys, y, offsets, 0, 3)
     for one, other in zip((*whole[0], *whole[1:]), (*blocks[0], *blocks[1:]), strict=True):

@@ -14,29 +14,30 @@ from typing import NamedTuple
 import numpy as np
 
 from statewise.kernels._jit import gemm, jit
-from statewise.kernels.closed_loop import Loop, gain, information_before, new_loop, observed, times_loop
 from statewise.kernels.gains import Gains, gains, new_gains
 from statewise.kernels.known import BLAS_SIZE
 from statewise.kernels.score import Sums, add_expected, add_products
 from statewise.kernels.steady import STRETCH, distance, will_stay
 from statewise.kernels.steady_backward import negligible_from, run_back
-from statewise.kernels.step import copy, sparse_rows
+from statewise.kernels.step import copy, list_nonzeros, sparse_rows
 
 NUMBERS = 40_000  # that a block of rows works on: they stay in the second cache
 LEAST_ROWS, MOST_ROWS = 16, 256  # of a block
 
 
 class _System(NamedTuple):
-    """The system, what of it every block uses ([A; C] in one), and room for a step of its closed loop."""
+    """The system; C', [A; C], and A' with where it is not zero."""
 
     A: np.ndarray
     C: np.ndarray
-    Q: np.ndarray
     R: np.ndarray
     S: np.ndarray
     Ct: np.ndarray
     AC: np.ndarray
-    loop: Loop
+    At: np.ndarray
+    columns: np.ndarray
+    counts: np.ndarray
+    dense: bool
 
 
 class _Tables(NamedTuple):
@@ -61,9 +62,18 @@ class _Tables(NamedTuple):
 
 
 @jit
-def new_system(A, C, Q, R, S):
+def new_system(A, C, R, S):
     """The system as the blocks take it."""
-    return _System(A, C, Q, R, S, np.ascontiguousarray(C.T), np.concatenate((A, C)), new_loop(A, C.shape[0]))
+    n, p = A.shape[0], C.shape[0]
+    AC, At, Ct = np.empty((n + p, n)), np.empty((n, n)), np.empty((n, p))
+    columns, counts = np.empty((n, n), np.int64), np.empty(n, np.int64)
+    for a in range(n):
+        for b in range(n):
+            AC[b, a] = At[a, b] = A[b, a]
+        for i in range(p):
+            AC[n + i, a] = Ct[a, i] = C[i, a]
+    dense = list_nonzeros(At, columns, counts)
+    return _System(A, C, R, S, Ct, AC, At, columns, counts, dense)
 
 
 @jit
@@ -138,12 +148,12 @@ def _add_outer(f, share, narrow, outer, out):
 def _row_of_many(f, t, c, N):
     """As `_row_of_few`, by BLAS and by the entries of A that are not zero."""
     n, p = t.NK.shape[1], t.NK.shape[2]
-    loop, K, NK, XY, X, Y = f.loop, t.gains.K[c], t.NK[c], t.XY[c], t.X, t.narrow
+    K, NK, XY, X, Y = t.gains.K[c], t.NK[c], t.XY[c], t.X, t.narrow
     gemm(N, K, NK)
-    if loop.dense:
-        gemm(loop.At, N, X)
+    if f.dense:
+        gemm(f.At, N, X)
     else:
-        sparse_rows(loop.At, loop.columns, loop.counts, N, X)
+        sparse_rows(f.At, f.columns, f.counts, N, X)
     _add_outer(f, -1.0, NK, t.outer, X)
     gemm(X, K, Y)
     for a in range(n):
@@ -152,13 +162,13 @@ def _row_of_many(f, t, c, N):
         for i in range(p):
             Y[a, i] = XY[a, n + i] - Y[a, i]
             XY[a, n + i] = Y[a, i]
-    if loop.dense:
+    if f.dense:
         gemm(XY, f.AC, X)
     else:
         for a in range(n):
             for b in range(n):
                 t.outer[b, a] = X[a, b]
-        sparse_rows(loop.At, loop.columns, loop.counts, t.outer, X)
+        sparse_rows(f.At, f.columns, f.counts, t.outer, X)
         _add_outer(f, 1.0, Y, t.outer, X)
     for a in range(n):
         for b in range(a + 1):
@@ -279,62 +289,13 @@ def _add_up(t):
 
 
 @jit
-def _block(y, low, f, P, mean_pred, response, r, N, rs, g, errors, shocks, t):
-    """The rows from `low` on, as many as the tables hold; r, N and rs move. Returns False if an F is singular."""
-    n, p, rows = f.A.shape[0], f.C.shape[0], t.NK.shape[0]
-    e, x = 1 + n, 1 + n + p
-    if not gains(y, low, f.A, f.C, f.Ct, f.R, f.S, P, t.gains):
-        return False
-    _informations(f, t, N)
-    for h in range(-1, rs.shape[0]):
-        with_data = h < 0
-        t.rex[0], t.rex[0, 0] = 1.0 if with_data else 0.0, 0.0
-        if with_data:
-            _take(mean_pred, low, t.rex, x)
-        else:
-            _take(response[:, :, h], low, t.rex, x)
-        _errors(y, low, f.C, with_data, t)
-        _scores(f, t, P, r if with_data else rs[h])
-        np.dot(t.rex[1:x], t.rex.T, t.products)
-        add_products(t.products, g)
-        if with_data and errors.shape[0] > 0:
-            _give(t.rex, e, errors, low)
-        if with_data and shocks.shape[0] > 0:
-            _give(t.rex, 1, shocks, low)
+def _add_block(P, g, t):
+    """Add what holds no data, of the rows that the tables hold."""
+    rows, n, p = t.NK.shape
     np.dot(P.T, t.XY.reshape(rows * n, n + p), t.PXY)
     np.dot(t.gains.K.reshape(rows * n, p).T, t.NK.reshape(rows * n, p), t.D)
     _add_up(t)
-    add_expected(t.N, t.narrow, t.D, t.PXY[:, :n], t.PXY[:, n:], g)
-    return True
-
-
-@jit
-def _constant_rows(y, low, stop, f, mean_pred, P, r, N, g, errors, shocks):
-    """Rows stop − 1 down to `low`, complete and of the prediction's covariance P; r and N move. Returns False if F is singular.
-
-    The vectors go in blocks, N from row to row until it has settled; what the gradients need of it is its sum.
-    """
-    n, p, count, loop = f.A.shape[0], f.C.shape[0], stop - low, f.loop
-    if not gain(f.C, f.R, f.S, P, observed(y, stop - 1, loop.seen), loop):
-        return False
-    run_back(y, low, stop, f.C, mean_pred, P, loop.Finv, loop.K, loop.L, r, np.empty((0, n)), errors, shocks, g)
-    total, settled, floor, unit = np.zeros((n, n)), np.zeros((n, n)), np.zeros(n), np.empty(n)
-    moved, moved_before = np.inf, np.inf
-    for done in range(count):
-        if done > 0 and done % STRETCH == 0:
-            moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
-            copy(N, settled)
-            if will_stay(moved, moved_before, (count - done) / STRETCH):
-                total += (count - done) * N
-                break
-        total += N
-        times_loop(f.C, p, N, loop)
-        information_before(f.C, p, N, loop)
-    NK = np.dot(total, loop.K)
-    X = np.dot(loop.L.T, total)
-    Y = count * np.dot(f.Ct, loop.Finv) - np.dot(X, loop.K)
-    add_expected(total, NK, count * loop.Finv + np.dot(loop.K.T, NK), np.dot(P, X), np.dot(P, Y), g)
-    return True
+    add_expected(t.N, t.narrow, t.D, t.PXY, g)
 
 
 @jit
@@ -349,30 +310,85 @@ def _covs(cov_pred, low, high, steady, held):
 
 
 @jit
-def gradient_run(y, start, stop, steady, f, mean_pred, cov_pred, response, r, N, rs, g, errors, shocks, tables):
+def gradient_rows(y, start, stop, steady, f, mean_pred, cov_pred, response, r, N, rs, g, errors, shocks, tables):
     """Rows stop − 1 down to start. Returns whether every F was regular, and the tables for the rows to come.
 
     r, N and rs (d, n), the r of each direction of δ, are those of the row `stop` on entry, zero at the end of the sequence, and of `start` on
     exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
     """
     n, p, high = f.A.shape[0], f.C.shape[0], stop
-    if steady < stop:
-        high = negligible_from(response, cov_pred[steady], f.Q, steady, stop)
-        P = cov_pred[steady]
-        if high < stop and not _constant_rows(y, high, stop, f, mean_pred, P, r, N, g, errors, shocks):
-            return False, tables
-        if high < stop:
-            rs[:] = 0.0
-    size = block_rows(n, p, high - start)
+    size, x = block_rows(n, p, stop - start), 1 + n + p
     while high > start:
         low = max(start, high - size)
         if tables.NK.shape[0] != high - low:
             tables = new_tables(n, p, high - low)
-        P = _covs(cov_pred, low, high, steady, tables.P)
-        if not _block(y, low, f, P, mean_pred, response, r, N, rs, g, errors, shocks, tables):
+        t, P = tables, _covs(cov_pred, low, high, steady, tables.P)
+        if not gains(y, low, f.A, f.C, f.Ct, f.R, f.S, P, t.gains):
             return False, tables
+        _informations(f, t, N)
+        for h in range(-1, rs.shape[0]):
+            with_data = h < 0
+            t.rex[0], t.rex[0, 0] = 1.0 if with_data else 0.0, 0.0
+            if with_data:
+                _take(mean_pred, low, t.rex, x)
+            else:
+                _take(response[:, :, h], low, t.rex, x)
+            _errors(y, low, f.C, with_data, t)
+            _scores(f, t, P, r if with_data else rs[h])
+            np.dot(t.rex[1:x], t.rex.T, t.products)
+            add_products(t.products, g)
+            if with_data and errors.shape[0] > 0:
+                _give(t.rex, 1 + n, errors, low)
+            if with_data and shocks.shape[0] > 0:
+                _give(t.rex, 1, shocks, low)
+        _add_block(P, g, t)
         high = low
     return True, tables
+
+
+@jit(counted=False)
+def _constant_informations(f, N, count, floor, unit, settled, total, t):
+    """As `_informations`, for the sum of N over `count` rows of the gain that the tables hold; N moves until it has settled."""
+    n, p, moved, moved_before = N.shape[0], t.NK.shape[2], np.inf, np.inf
+    for done in range(count):
+        if done > 0 and done % STRETCH == 0:
+            moved_before, moved = moved, distance(N, settled, settled, floor, unit, np.inf)
+            copy(N, settled)
+            if will_stay(moved, moved_before, (count - done) / STRETCH):
+                for a in range(n):
+                    for b in range(n):
+                        total[a, b] += (count - done) * N[a, b]
+                break
+        _informations(f, t, N)
+        for a in range(n):
+            for b in range(n):
+                total[a, b] += t.N[a, b]
+    for i in range(p):
+        for a in range(n):
+            t.gains.CF[a, i, 0] *= count
+        for j in range(p):
+            t.gains.Finv[i, j, 0] *= count
+    _informations(f, t, total)
+
+
+@jit
+def _constant_rows(y, low, stop, f, mean_pred, P, r, N, g, errors, shocks, t):
+    """Rows stop − 1 down to `low`, complete and of the prediction's covariance P; r and N move. Returns False if F is singular.
+
+    The vectors go in blocks; what the gradients need of N is its sum. The tables `t` hold one row.
+    """
+    n, p = f.A.shape[0], f.C.shape[0]
+    if not gains(y, stop - 1, f.A, f.C, f.Ct, f.R, f.S, P, t.gains):
+        return False
+    K, L = t.gains.K[0], np.empty((n, n))
+    np.dot(K, f.C, L)
+    for a in range(n):
+        for b in range(n):
+            L[a, b] = f.A[a, b] - L[a, b]
+    run_back(y, low, stop, f.C, mean_pred, P, t.gains.Finv.reshape(p, p), K, L, r, mean_pred[:0], errors, shocks, g)
+    _constant_informations(f, N, stop - low, np.zeros(n), t.before, np.zeros((n, n)), np.zeros((n, n)), t)
+    _add_block(P, g, t)
+    return True
 
 
 @jit
@@ -393,10 +409,18 @@ def gradient_packed(
         status: (N,) out: 2 where an innovation covariance is singular, else 0.
     """
     d, n, p = response.shape[2], A.shape[0], C.shape[0]
-    f, g, tables = new_system(A, C, Q, R, S), Sums(gA, gC, gQ, gR, gS, gb, gd), new_tables(n, p, 0)
+    f, g = new_system(A, C, R, S), Sums(gA, gC, gQ, gR, gS, gb, gd)
+    tables, one = new_tables(n, p, 0), new_tables(n, p, 1)
     for i in range(first, last):
-        start, stop = offsets[i], offsets[i + 1]
-        good, tables = gradient_run(
-            y, start, stop, start + steady_from[i], f, mean_pred, cov_pred, response, r[i], N[i], np.zeros((d, n)), g, errors, shocks, tables
-        )  # fmt: skip
+        start, stop, rs = offsets[i], offsets[i + 1], np.zeros((d, n))
+        steady = start + steady_from[i]
+        low, good = stop, True
+        if steady < stop:
+            low = negligible_from(response, cov_pred[steady], Q, steady, stop)
+        if low < stop:
+            good = _constant_rows(y, low, stop, f, mean_pred, cov_pred[steady], r[i], N[i], g, errors, shocks, one)
+        if good:
+            good, tables = gradient_rows(
+                y, start, low, steady, f, mean_pred, cov_pred, response, r[i], N[i], rs, g, errors, shocks, tables
+            )
         status[i] = 0 if good else 2

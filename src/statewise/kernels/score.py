@@ -49,15 +49,15 @@ def add_products(sums, g):
 
 
 @jit(counted=False)
-def add_expected(N, NK, D, PX, PY, g):
-    """Take off what holds no data, from sums over some rows: N, N K, D = F⁻¹ + K'NK, and P times X = L'N and Y = C' F⁻¹ − X K."""
+def add_expected(N, NK, D, PXY, g):
+    """Take off what holds no data, from sums over some rows: N, N K, D = F⁻¹ + K'NK, and P [X Y] with X = L'N and Y = C' F⁻¹ − X K."""
     n, p = g.A.shape[0], g.R.shape[0]
     for a in range(n):
         for b in range(n):
-            g.A[a, b] -= PX[b, a]
+            g.A[a, b] -= PXY[b, a]
             g.Q[a, b] -= 0.5 * N[a, b]
         for i in range(p):
-            g.C[i, a] -= PY[a, i]
+            g.C[i, a] -= PXY[a, n + i]
             g.S[a, i] += NK[a, i]
     for i in range(p):
         for j in range(p):

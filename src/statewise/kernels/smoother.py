@@ -153,7 +153,7 @@ class _Room(NamedTuple):
     unit: np.ndarray
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """What a pass fills, each empty where it is not wanted: see `backward_packed`."""
 
     mean: np.ndarray
@@ -165,7 +165,7 @@ class _Wanted(NamedTuple):
 
 
 @jit
-def _room(A, p):
+def new_room(A, p):
     n = A.shape[0]
     return _Room(
         new_loop(A, p), np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty(p), np.empty(p), np.empty(n), np.empty(n),
@@ -177,7 +177,7 @@ def _room(A, p):
 def _constant_back(low, stop, last, C, P, N, out, room):
     """N and the covariances of rows stop − 1 down to `low`, complete and of the gain in `room`; `last` is the last row of the sequence.
 
-    Returns as `backward_run`.
+    Returns as `rows_back`.
     """
     n, p = C.shape[1], C.shape[0]
     with_states, with_lags, with_noise = out.mean.shape[0] > 0, out.lag_cov.shape[0] > 0, out.information.shape[0] > 0
@@ -239,7 +239,7 @@ def _spread_back(t, k, last, C, P, response, rs, z_next, out, room):
 
 @jit(counted=False)
 def _row_back(t, k, last, y, C, m, P, P_next, r, N, out, room):
-    """Row t, of the gain in `room`; r and N move. Returns as `backward_run`."""
+    """Row t, of the gain in `room`; r and N move. Returns as `rows_back`."""
     n, code = C.shape[1], 0
     loop, v, e, before = room.loop, room.v, room.e, room.before
     for i in range(k):
@@ -270,36 +270,17 @@ def _row_back(t, k, last, y, C, m, P, P_next, r, N, out, room):
     return code
 
 
-@jit
-def backward_run(
-    y, start, stop, last, steady, A, C, Q, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, mean, cov, lag_cov, errors, shocks, information
+@jit(counted=False)
+def rows_back(
+    y, start, stop, last, steady, known, C, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, out, room
 ):  # fmt: skip
     """Rows stop − 1 down to start of a sequence that ends with the row `last`. Returns 2 if an innovation covariance is singular, 1 if smoothed
     covariances have lost digits, else 0.
 
     r, N, rs (d, n) and z_next (d, n), the r and the smoothed response of each direction of δ, are those of the row `stop` on entry, zero at the
-    end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of `steady`.
+    end of the sequence, and of `start` on exit. From the row `steady` on nothing is missing and the prediction's covariance is that of
+    `steady`; `known`: its gain is in `room` already.
     """
-    out, room, code = _Wanted(mean, cov, lag_cov, errors, shocks, information), _room(A, y.shape[1]), 0
-    lowest = negligible_from(response, cov_pred[steady], Q, steady, stop) if steady < stop else stop
-    if lowest < stop:
-        P, loop, k = cov_pred[steady], room.loop, observed(y, stop - 1, room.loop.seen)
-        if not gain(C, R, S, P, k, loop):
-            return 2
-        run_back(y, lowest, stop, C, mean_pred, P, loop.Finv, loop.K, loop.L, r, mean, errors, shocks, no_sums())
-        code = _constant_back(lowest, stop, last, C, P, N, out, room)
-        rs[:], z_next[:] = 0.0, 0.0
-    known = steady < lowest < stop
-    return max(code, _rows_back(
-        y, start, lowest, last, steady, known, C, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, out, room
-    ))  # fmt: skip
-
-
-@jit(counted=False)
-def _rows_back(
-    y, start, stop, last, steady, known, C, R, S, mean_pred, cov_pred, response, r, N, rs, z_next, out, room
-):  # fmt: skip
-    """As `backward_run`, row by row; `known`: the gain of the first of these rows is in `room`."""
     code = 0
     for t in range(stop - 1, start - 1, -1):
         k, P = observed(y, t, room.loop.seen), cov_pred[min(t, steady)]
@@ -332,10 +313,22 @@ def backward_packed(
         status: (N,) out: 2 where an innovation covariance is singular, 1 where smoothed covariances have lost more than half of their digits.
     """
     d, n = response.shape[2], A.shape[0]
+    out, room = Wanted(mean, cov, lag_cov, errors, shocks, information), new_room(A, C.shape[0])
+    loop, nothing = room.loop, no_sums()
     for i in range(first, last):
-        start, stop = offsets[i], offsets[i + 1]
-        rs, z_next = np.zeros((d, n)), np.zeros((d, n))
-        status[i] = backward_run(
-            y, start, stop, stop - 1, start + steady_from[i], A, C, Q, R, S, mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
-            mean, cov, lag_cov, errors, shocks, information,
-        )  # fmt: skip
+        start, stop, rs, z_next = offsets[i], offsets[i + 1], np.zeros((d, n)), np.zeros((d, n))
+        steady, low, code = start + steady_from[i], stop, 0
+        if steady < stop:
+            low = negligible_from(response, cov_pred[steady], Q, steady, stop)
+        if low < stop:
+            P, k = cov_pred[steady], observed(y, stop - 1, loop.seen)
+            if gain(C, R, S, P, k, loop):
+                run_back(y, low, stop, C, mean_pred, P, loop.Finv, loop.K, loop.L, r[i], mean, errors, shocks, nothing)
+                code = _constant_back(low, stop, stop - 1, C, P, N[i], out, room)
+            else:
+                code = 2
+        if code < 2:
+            code = max(code, rows_back(
+                y, start, low, stop - 1, steady, steady < low < stop, C, R, S, mean_pred, cov_pred, response, r[i], N[i], rs, z_next, out, room
+            ))  # fmt: skip
+        status[i] = code

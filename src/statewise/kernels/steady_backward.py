@@ -94,50 +94,41 @@ def _give_rows(source, at, count, out, low):
 
 
 @jit
-def _block(
-    y, low, count, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
-):
-    """`count` rows from `low` on; r moves. One row of an array is one coordinate of all of them, in the columns 1 … count."""
+def run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g):
+    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients.
+
+    In a block one row of an array is one coordinate of all of its rows, in the columns 1 … count.
+    """
     n, p = r.shape[0], y.shape[1]
-    table = np.empty((1 + n + p + n, count + 1))  # 1, r, e, x̂
-    rs, es, xs = table[1 : 1 + n], table[1 + n : 1 + n + p], table[1 + n + p :]
-    v, forcing = np.empty((p, count)), np.zeros((n, count))
-    table[0], table[0, 0], es[:], xs[:, 0] = 1.0, 0.0, 0.0, 0.0
-    _take_rows(mean_pred, low, count, xs, 1)
-    _take_rows(y, low, count, v, 0)
-    _add_products(C, False, -1.0, xs, 1, v, 0, count)
-    _add_products(Finv, False, 1.0, v, 0, es, 1, count)
-    _add_products(C, True, 1.0, es, 1, forcing, 0, count)
-    rs[:, count] = r
-    _run_back(forcing, L, np.empty(n), np.empty(n), rs)
-    _add_products(K, True, -1.0, rs, 1, es, 1, count)
-    _add_products(P, False, 1.0, rs, 0, xs, 1, count)
-    r[:] = rs[:, 0]
-    rs[:, 0] = 0.0
-    if g.A.shape[0] > 0:
-        sums = np.empty((n + p, 1 + n + p + n))
-        np.dot(table[1 : 1 + n + p], table.T, sums)
-        add_products(sums, g)
-    if mean.shape[0] > 0:
-        _give_rows(xs, 1, count, mean, low)
-    if errors.shape[0] > 0:
-        _give_rows(es, 1, count, errors, low)
-    if shocks.shape[0] > 0:
-        _give_rows(rs, 1, count, shocks, low)
-
-
-@jit
-def run_back(
-    y, low, stop, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
-):
-    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients."""
-    size = max(LEAST_ROWS, BLOCK // (4 * r.shape[0] + 2 * y.shape[1]))
-    high = stop
+    e, x, high = 1 + n, 1 + n + p, stop
+    size = min(stop - low, max(LEAST_ROWS, BLOCK // (4 * n + 2 * p)))
+    before, then, sums = np.empty(n), np.empty(n), np.empty((n + p, x + n))
     while high > low:
         start = max(low, high - size)
-        _block(
-            y, start, high - start, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g
-        )  # fmt: skip
+        count = high - start
+        table = np.empty((x + n, count + 1))  # 1, r, e, x̂
+        rs, es, xs = table[1:e], table[e:x], table[x:]
+        v, forcing = np.empty((p, count)), np.zeros((n, count))
+        table[0], table[0, 0], es[:], xs[:, 0] = 1.0, 0.0, 0.0, 0.0
+        _take_rows(mean_pred, start, count, xs, 1)
+        _take_rows(y, start, count, v, 0)
+        _add_products(C, False, -1.0, xs, 1, v, 0, count)
+        _add_products(Finv, False, 1.0, v, 0, es, 1, count)
+        _add_products(C, True, 1.0, es, 1, forcing, 0, count)
+        rs[:, count] = r
+        _run_back(forcing, L, before, then, rs)
+        _add_products(K, True, -1.0, rs, 1, es, 1, count)
+        _add_products(P, False, 1.0, rs, 0, xs, 1, count)
+        r[:], rs[:, 0] = rs[:, 0], 0.0
+        if g.A.shape[0] > 0:
+            np.dot(table[1:x], table.T, sums)
+            add_products(sums, g)
+        if mean.shape[0] > 0:
+            _give_rows(xs, 1, count, mean, start)
+        if errors.shape[0] > 0:
+            _give_rows(es, 1, count, errors, start)
+        if shocks.shape[0] > 0:
+            _give_rows(rs, 1, count, shocks, start)
         high = start
 
 
