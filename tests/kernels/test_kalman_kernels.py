@@ -218,9 +218,9 @@ def test_backward_passes_report_a_singular_innovation_covariance():
     assert status[0] == 2
     shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,), (2,))
     sums, none = [np.zeros(shape) for shape in shapes], (np.zeros((0, 2)), np.zeros((0, 1)))
-    for steady in (3, 0):
+    for settled_from in (3, 0):
         status[0] = 0
-        gradient.gradient_packed(0, 1, *args[:2], np.array([steady]), *args[3:], *sums, *none, status)
+        gradient.gradient_packed(0, 1, *args[:2], np.array([settled_from]), *args[3:], *sums, *none, status)
         assert status[0] == 2
 
 

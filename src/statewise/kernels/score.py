@@ -1,4 +1,4 @@
-"""The gradient of the log-likelihood in every part of the system, and what blocks of rows add to it; the equations are in `statewise.kernels.smoother`."""
+"""The gradient of the log-likelihood in every part of the system, and what blocks of rows add to it (equations: `statewise.kernels.smoother`)."""
 
 from __future__ import annotations
 

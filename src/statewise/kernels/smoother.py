@@ -201,7 +201,9 @@ def _constant_back(low, stop, last, C, P, N, out, room):
             held = will_stay(moved, moved_before, (t - low + 1) / STRETCH)
         times_loop(C, p, N, loop)
         if with_noise:
-            _store_noise(loop.seen, p, loop.Finv, loop.K, out.shocks[t], N, out.errors[t], out.errors, out.information, t)
+            _store_noise(
+                loop.seen, p, loop.Finv, loop.K, out.shocks[t], N, out.errors[t], out.errors, out.information, t
+            )
         if with_lags and t < last:
             multiply(loop.NL, P, room.NLP)
             _lag_cov(loop.L, P, P, room.NLP, room.PNP, out.lag_cov, t)
@@ -215,7 +217,7 @@ def _constant_back(low, stop, last, C, P, N, out, room):
 @jit(counted=False)
 def _spread_back(t, k, last, C, P, response, rs, z_next, out, room):
     """What the directions of δ add to row t; rs and z_next move."""
-    n, p = C.shape[1], C.shape[0]
+    n = C.shape[1]
     loop, v, e, before, x, along = room.loop, room.v, room.e, room.before, room.x, room.along
     for h in range(rs.shape[0]):
         for a in range(n):

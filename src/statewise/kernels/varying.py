@@ -71,7 +71,24 @@ def backward_runs(
             low, g = _start_of_run(which, t, start), which[t - 1]
             room = new_room(As[g], Cs.shape[1])
             code = rows_back(
-                y, low, t, final, t, False, Cs[g], Rs[g], Ss[g], mean_pred, cov_pred, response, r[i], N[i], rs, z_next, out, room
+                y,
+                low,
+                t,
+                final,
+                t,
+                False,
+                Cs[g],
+                Rs[g],
+                Ss[g],
+                mean_pred,
+                cov_pred,
+                response,
+                r[i],
+                N[i],
+                rs,
+                z_next,
+                out,
+                room,
             )
             status[i] = max(status[i], code)
             t = low
