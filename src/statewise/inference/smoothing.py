@@ -23,6 +23,7 @@ from statewise.inference.system import System, alone, square_root, stationary_st
 from statewise.kernels import gradient, respond, smoother, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
+from statewise.kernels._memory import hold
 from statewise.kernels.known import LOST
 from statewise.sequences.sequences import Sequences
 
@@ -100,6 +101,7 @@ def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | No
     Raises:
         NumericalError: a sequence does not identify the diffuse start.
     """
+    hold()
     known = replace(sys, Pinf=np.zeros_like(sys.Pinf))
     past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
     totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])

@@ -18,7 +18,7 @@ NEGLIGIBLE = 1e-20  # a diffuse start's share of a variance, from which on it is
 
 
 @jit(fast=True, counted=False)
-def _add_products(A, transposed, share, X, x_from, out, to, count):
+def _add_few_products(A, transposed, share, X, x_from, out, to, count):
     """out[i, to + c] += share · Σⱼ A[i, j] X[j, x_from + c] for the columns c < count, or with A' in the place of A."""
     rows, inner = (A.shape[1], A.shape[0]) if transposed else A.shape
     for i in range(rows):
@@ -42,6 +42,18 @@ def _add_products(A, transposed, share, X, x_from, out, to, count):
             for c in range(count):
                 out[i, to + c] += one * X[j, x_from + c]
             j += 1
+
+
+@jit
+def _add_products(A, transposed, share, X, x_from, out, to, count):
+    """As `_add_few_products`, by BLAS where A is not small."""
+    if A.size < BLAS_SIZE * BLAS_SIZE:
+        _add_few_products(A, transposed, share, X, x_from, out, to, count)
+        return
+    moved = np.dot(A.T, X) if transposed else np.dot(A, X)
+    for i in range(moved.shape[0]):
+        for c in range(count):
+            out[i, to + c] += share * moved[i, x_from + c]
 
 
 @jit(fast=True, counted=False)
