@@ -1,4 +1,4 @@
-"""The backward pass of the Kalman smoother: smoothed states and the exact gradient of the log-likelihood in one recursion.
+"""The backward pass of the Kalman smoother, with the equations of the exact gradient of the log-likelihood (`statewise.kernels.gradient`).
 
 With K = (A P C' + S) F⁻¹ and L = A − K C, going back in time,
     r ← C' F⁻¹ v + L' r,    N ← C' F⁻¹ C + L' N L,
