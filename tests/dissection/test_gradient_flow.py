@@ -135,6 +135,19 @@ def test_retained_gradients_of_the_output_are_a_trap():
     assert (G[0, -1, 10:] > 1e-6).all()
 
 
+def test_the_band_is_of_quantiles():
+    """Oracle: np.quantile of the ratios of each lag."""
+    torch.manual_seed(0)
+    layer = nn.GRU(2, 4, batch_first=True).double()
+    d = gradient_flow(layer, torch.randn(3, 12, 2).double(), precision="float64")
+    G = d.data["by_sequence"]
+    for k in range(12):
+        ratios = np.log([G[b, t, t - k] / G[b, t, t] for b in range(3) for t in range(k, 12)])
+        assert np.log(d.data["low"][k]) == pytest.approx(np.quantile(ratios, 0.1), abs=1e-12)
+        assert np.log(d.data["high"][k]) == pytest.approx(np.quantile(ratios, 0.9), abs=1e-12)
+        assert np.log(d.data["curve"][k]) == pytest.approx(np.mean(ratios), abs=1e-12)
+
+
 def test_a_loss_without_gradient_is_said_to_be_one():
     """Half the square of an output of zeros."""
     layer = nn.LSTM(1, 2, bias=False, batch_first=True)

@@ -43,9 +43,9 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
     if not sites:
         return refused("gradient_flow", "there is no loss to follow back", SOURCE)
     found = [remembered_flow(subject, site, window, kind) for site in sites]
-    curves = {site.title: lag_curve(G)[0] for site, G in zip(sites, found, strict=True)}
+    curves = [lag_curve(G) for G in found]
     G, site = found[0], sites[0]
-    curve, low, high = lag_curve(G)
+    curve, low, high = curves[0]
     steps = np.arange(site.system.steps - G.shape[1], site.system.steps)
     mean = _geometric_mean(G)
     lags = np.arange(len(curve))
@@ -71,7 +71,7 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
             "low": low,
             "high": high,
             "first_step": int(steps[0]),
-            "sites": curves,
+            "sites": {site.title: own for site, (own, _, _) in zip(sites, curves, strict=True)},
         },
         (
             Panel(
@@ -143,9 +143,17 @@ def lag_curve(G: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     curve, low, high = (np.full(G.shape[1], np.nan) for _ in range(3))
     for k, logs in enumerate(ratios):
         if logs.size:
-            curve[k] = np.exp(np.mean(logs))
-            low[k], high[k] = np.exp(np.quantile(logs, (0.1, 0.9)))
+            curve[k], ordered = np.exp(np.mean(logs)), np.sort(logs)
+            low[k], high[k] = (np.exp(_between(ordered, share)) for share in (0.1, 0.9))
     return curve, low, high
+
+
+def _between(ordered: np.ndarray, share: float) -> float:
+    """The quantile of sorted numbers, as np.quantile gives it at ten times the cost."""
+    place = share * (len(ordered) - 1)
+    i = int(place)
+    after = ordered[min(i + 1, len(ordered) - 1)]
+    return float(ordered[i] + (place - i) * (after - ordered[i]))
 
 
 def relative_logs(G: np.ndarray) -> list[np.ndarray]:
