@@ -198,7 +198,7 @@ class Monitor:
             return empty
         flow = gradient_flow(subject, window=self.window)
         half = gradient_half_life(subject, window=self.window)
-        rate, error = _leading(subject)
+        rate, spread = _leading(subject)
         far = reach(flow, half)
         known = half.status is not Status.REFUSED and far is not None and bool(far.curve[0] > 0)
         low, high = half.interval if known and half.interval is not None else (nothing, nothing)
@@ -211,7 +211,7 @@ class Monitor:
             float(high),
             far.left(self.needs) if self.needs is not None and far is not None and known else nothing,
             rate,
-            error,
+            spread,
             _saturation(subject),
         )
 
