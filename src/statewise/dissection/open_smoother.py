@@ -44,7 +44,10 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     own = inside(lengths)
     error = float(np.abs(mean.detach().numpy()[own] - model.smooth(seqs).mean).max())
     scored = torch.from_numpy(own)
-    mine = lambda result: torch.where(scored, 0.5 * (result**2).sum(dim=-1), 0.0)  # noqa: E731
+
+    def mine(result: Tensor) -> Tensor:
+        return torch.where(scored, 0.5 * (result**2).sum(dim=-1), 0.0)
+
     pulled = pull_loss(mean, [F, B], mine if loss is None else loss, None)
     at_f, at_b = (each.numpy() for each in pulled.gradients)
     sites = (
