@@ -33,7 +33,7 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
             "`model` is a smoother with a diffuse start, whose two directions carry information; dissect the model it was made of"
         )
     runs = [_both(module, one) for one in seqs]
-    lengths, n = seqs.lengths, len(module.transition)
+    lengths = seqs.lengths
     forward = _system([run[0] for run in runs], lengths, "forward", False)
     backward = _system([run[1] for run in runs], lengths, "backward", True)
     F = torch.from_numpy(forward.states[:, 1:].copy()).requires_grad_()
@@ -55,7 +55,6 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
         Site("backward", backward, flip(at_b, lengths), backward=True, whole=pulled.whole),
     )
     words = "½‖smoothed state‖² per step" if loss is None else pulled.words
-    assert forward.size == n
     return Subject(model.name, sites, words, error, dt, model, seqs, pulled.notes, {"sequences": seqs})
 
 
