@@ -88,7 +88,10 @@ def test_decay_is_in_the_jacobian():
     state, h = system.states[0, 5], 1e-6
     gap = (seqs.times[5] - seqs.times[4]) / model.parameters["time_unit"][0]
     fade = np.exp(-gap * np.exp(-own["log_time_constant_l0"]))
-    step = lambda s: CELLS["gru"].step(own, system.inputs[0, 5], s * fade)  # noqa: E731
+
+    def step(s: np.ndarray) -> np.ndarray:
+        return CELLS["gru"].step(own, system.inputs[0, 5], s * fade)
+
     slope = np.stack([(step(state + h * e) - step(state - h * e)) / (2 * h) for e in np.eye(4)], axis=1)
     np.testing.assert_allclose(system.jacobian(5)[0], slope, atol=1e-8)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def memory_horizon(
     reach = _capacity(subject, seed, reasons) if capacity else np.nan
     dt = subject.dt
     half = half_life(subject)
-    data = {
+    data: dict[str, Any] = {
         "gradient_horizon": first * dt,
         "gradient_horizon_1pct": far * dt,
         "half_life": half,
@@ -201,9 +202,9 @@ def _capacity(subject: Subject, seed: int | None, reasons: dict[str, str]) -> fl
 # --- words and pictures ----------------------------------------------------------------------------------------------------
 
 
-def _meaning(data: dict[str, object], dt: float, looked: int) -> str:
+def _meaning(data: dict[str, Any], dt: float, looked: int) -> str:
     def said(key: str, beyond: float = np.inf) -> str:
-        value = float(data[key])  # type: ignore[arg-type]  # those asked for are numbers
+        value = float(data[key])
         return f"{value:.3g}" if np.isfinite(value) else "infinite" if np.isinf(beyond) else f"beyond {beyond * dt:g}"
 
     unit = "steps" if dt == 1 else "units of time"
@@ -211,16 +212,16 @@ def _meaning(data: dict[str, object], dt: float, looked: int) -> str:
         f"The gradient horizon is {said('gradient_horizon', looked)} {unit} (1/e) and {said('gradient_horizon_1pct', looked)} (1 %)",
         f"the asymptotic half-life {said('half_life')}",
     ]
-    if not np.isnan(float(data["ablation_horizon"])):  # type: ignore[arg-type]
+    if not np.isnan(float(data["ablation_horizon"])):
         parts.append(
             f"the loss needs {said('ablation_horizon', looked)} {unit} of context to come within {data['share']:g} %"
         )
-    if not np.isnan(float(data["capacity_horizon"])):  # type: ignore[arg-type]
+    if not np.isnan(float(data["capacity_horizon"])):
         parts.append(f"the capacity horizon is {said('capacity_horizon')}")
     return "; ".join(parts) + "."
 
 
-def _panels(data: dict[str, object]) -> tuple[Panel, ...]:
+def _panels(data: dict[str, Any]) -> tuple[Panel, ...]:
     lag, curve = np.asarray(data["lag"]), np.asarray(data["influence"])
     panels = [
         Panel(
@@ -234,7 +235,7 @@ def _panels(data: dict[str, object]) -> tuple[Panel, ...]:
     contexts, losses, errors = (np.asarray(data[key]) for key in ("context", "context_loss", "context_loss_error"))
     shown = np.isfinite(losses)
     if shown.any():
-        full = float(data["full_loss"])  # type: ignore[arg-type]
+        full = float(data["full_loss"])
         layers = (Points(contexts[shown], losses[shown], "± 2 SE", 2 * errors[shown]), Rule(full, "y", "whole past"))
         panels.append(Panel("Loss by length of context", "context, steps", "mean loss", layers))
     return tuple(panels)

@@ -33,7 +33,7 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
             "`model` is a smoother with a diffuse start, whose two directions carry information; dissect the model it was made of"
         )
     runs = [_both(module, one) for one in seqs]
-    lengths, n = seqs.lengths, len(module.transition)
+    lengths = seqs.lengths
     forward = _system([run[0] for run in runs], lengths, "forward", False)
     backward = _system([run[1] for run in runs], lengths, "backward", True)
     F = torch.from_numpy(forward.states[:, 1:].copy()).requires_grad_()
@@ -44,7 +44,10 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
     own = inside(lengths)
     error = float(np.abs(mean.detach().numpy()[own] - model.smooth(seqs).mean).max())
     scored = torch.from_numpy(own)
-    mine = lambda result: torch.where(scored, 0.5 * (result**2).sum(dim=-1), 0.0)  # noqa: E731
+
+    def mine(result: Tensor) -> Tensor:
+        return torch.where(scored, 0.5 * (result**2).sum(dim=-1), 0.0)
+
     pulled = pull_loss(mean, [F, B], mine if loss is None else loss, None)
     at_f, at_b = (each.numpy() for each in pulled.gradients)
     sites = (
@@ -52,7 +55,6 @@ def open_smoother(model: Any, seqs: Sequences, loss: Any, dt: float) -> Subject:
         Site("backward", backward, flip(at_b, lengths), backward=True, whole=pulled.whole),
     )
     words = "½‖smoothed state‖² per step" if loss is None else pulled.words
-    assert forward.size == n
     return Subject(model.name, sites, words, error, dt, model, seqs, pulled.notes, {"sequences": seqs})
 
 
