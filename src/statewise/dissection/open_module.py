@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from statewise._core import checks
 from statewise._core.errors import InputError, NumericalError
+from statewise.dissection.final_states import through_output
 from statewise.dissection.layers import CELL_MODULES, LAYERS, Call, array, cell_system, flip, layer_systems, read_call
 from statewise.dissection.losses import Pulled, pull_loss
+from statewise.dissection.stepwise import Gatherer
 from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import System
 
@@ -52,11 +55,14 @@ def open_module(
     places = _places(module, layer)
     args, kwargs = _arguments(batch, module, initial)
     calls: list[tuple[str, nn.Module, Call]] = []
-    with _left_alone(module), _watched(places, calls):
+    cells = Gatherer()
+    with _left_alone(module), _watched(places, calls, cells):
         result = module(*args, **kwargs)
-        if not calls:
+        stepped = cells.judged()
+        if not calls and not stepped:
             raise InputError("`model` ran without calling any of its recurrent layers; nothing was seen")
-        pulled = pull_loss(result, [call.output for _, _, call in calls], loss, _rows(args, kwargs))
+        outputs = [call.output for _, _, call in calls] + [h for each in stepped for h in each.outputs]
+        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs), cells.beside)
     sites, error = [], 0.0
     for k, (name, place, call) in enumerate(calls):
         if lengths is not None:
@@ -65,6 +71,12 @@ def open_module(
         error = max(error, _difference(call, replayed))
         cotangents = array(call.padded(pulled.gradients[k]))
         sites += _sites(name, systems, cotangents, call.lengths, pulled)
+    left = iter(pulled.gradients[len(calls) :])
+    for each in stepped:
+        system = each.system()
+        error = max(error, each.difference(system))
+        by_step = [array(next(left)).reshape(system.batch, -1) for _ in each.states]
+        sites.append(Site(each.name, system, np.stack(by_step, axis=1), whole=pulled.whole))
     return Subject(
         _described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, {"gradients": pulled}
     )
@@ -174,25 +186,30 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Call]]) -> Iterator[None]:
-    """Inside, every call of a layer is put on the list; cells that are called step by step become one call at the end."""
+def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Call]], cells: Gatherer) -> Iterator[None]:
+    """Inside, every call of a layer is put on the list, and every call of a cell is gathered."""
     counts: dict[str, int] = {}
 
     def watch(name: str) -> Any:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
             if not isinstance(layer, LAYERS):
-                raise InputError(
-                    f"`model` has the cell {name!r} inside, called step by step; pass the cell itself, or its step(x, state) -> state"
-                )
+                return cells.after(name, result)
             result = _with_graph(result)
             counts[name] = counts.get(name, 0) + 1
             label = name if counts[name] == 1 else f"{name} (call {counts[name]})"
             calls.append((label, layer, read_call(layer, args, kwargs, result)))
+            result, unseen = through_output(layer, calls[-1][2], result)
+            cells.beside.extend(unseen)
             return result
 
         return hook
 
     handles = [place.register_forward_hook(watch(name), with_kwargs=True) for name, place in places.items()]
+    handles += [
+        place.register_forward_pre_hook(partial(cells.before, name), with_kwargs=True)
+        for name, place in places.items()
+        if isinstance(place, CELL_MODULES)
+    ]
     try:
         yield
     finally:

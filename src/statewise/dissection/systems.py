@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -28,6 +30,7 @@ class System(abc.ABC):
     inputs: np.ndarray
     states: np.ndarray
     lengths: np.ndarray
+    steps_anywhere: ClassVar[bool] = True  # False where only Jacobians along the trajectories are known
 
     @property
     def batch(self) -> int:
@@ -67,6 +70,10 @@ class System(abc.ABC):
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """(M, n) F(x, s) at any places: x (M, d), s (M, n)."""
 
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        """(B, n) where step t takes the sequences from `state` (B, n), under the inputs x (B, d) in place of their own."""
+        return self.step(self.inputs[:, t] if x is None else x, state)
+
     @abc.abstractmethod
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         """(B, n, k) J[t] V, for tangents V (B, n, k) of the state before step t."""
@@ -100,6 +107,11 @@ class System(abc.ABC):
         """(B, n, n) D[t], the part of J[t] that goes from unit to the same unit without a weight; None where the parts are not known."""
         return None
 
+    def pull_direct(self, t: int, cotangents: np.ndarray) -> np.ndarray | None:
+        """(B, r, n) V D[t], for cotangents V (B, r, n) of the state after step t; None where the parts are not known."""
+        found = self.direct(t)
+        return None if found is None else cotangents @ found
+
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         """(…, n) cotangents of the state from those of what is read out, (…, readout_size)."""
         rest = np.zeros((*cotangents.shape[:-1], self.size - cotangents.shape[-1]), cotangents.dtype)
@@ -109,9 +121,20 @@ class System(abc.ABC):
         """Itself with its numbers in float32 or float64."""
         return self
 
+    def rows(self, which: np.ndarray) -> Self:
+        """The same for some of its sequences, by their indices; a system with more of its own by sequence adds it."""
+        found = copy.copy(self)
+        found.inputs, found.states, found.lengths = self.inputs[which], self.states[which], self.lengths[which]
+        for name in list(found.__dict__):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del found.__dict__[name]
+        return found
+
 
 class JacobianSystem(System):
     """Given matrices, one a step: nothing else is known of the recurrence."""
+
+    steps_anywhere = False
 
     def __init__(self, matrices: np.ndarray, label: str = "matrices") -> None:
         """matrices: (B, T, n, n), J[t] at [:, t]."""
@@ -120,6 +143,11 @@ class JacobianSystem(System):
         self.inputs = np.zeros((batch, steps, 0), matrices.dtype)
         self.states = np.zeros((batch, steps + 1, size), matrices.dtype)
         self.lengths = np.full(batch, steps)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.matrices = self.matrices[which]
+        return found
 
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         raise NotImplementedError("given matrices have no step")
@@ -165,6 +193,13 @@ class Stack(System):
         after = []
         for layer, own in zip(self.layers, self._slices, strict=True):
             after.append(layer.step(x, state[:, own]))
+            x = after[-1][:, : layer.readout_size]
+        return np.concatenate(after, axis=1)
+
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        after: list[np.ndarray] = []
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            after.append(layer.advance(t, state[:, own], x))
             x = after[-1][:, : layer.readout_size]
         return np.concatenate(after, axis=1)
 
@@ -239,3 +274,8 @@ class Stack(System):
 
     def at(self, precision: Precision) -> System:
         return Stack([layer.at(precision) for layer in self.layers], self.label)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.layers = tuple(layer.rows(which) for layer in self.layers)
+        return found
