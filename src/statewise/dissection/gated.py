@@ -106,6 +106,15 @@ class GatedSystem(System):
         before = state if self.decay is None else state * self.decay[:, t]
         return self.cell.step(self.params, self.inputs[:, t] if x is None else x, before)
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        before = state if self.decay is None else state * self.decay[b, t]
+        return self.cell.step(self.params, self.inputs[b, t] if x is None else x, before)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.cell.name != "linear" or self.decay is not None:
+            return None
+        return self.weight, self.params["weight_ih_l0"]
+
     def jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return self.cell.jacobian(self.params, x, state * self.usual_decay) * self.usual_decay
 

@@ -20,6 +20,8 @@ from statewise.dissection.losses import Pulled, pull_loss
 from statewise.dissection.stepwise import Gatherer
 from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import System
+from statewise.dissection.windows import module_context
+from statewise.nn.diagonal import LRU
 
 Loss = Callable[[Any], Tensor] | None
 
@@ -70,16 +72,62 @@ def open_module(
         systems, replayed = layer_systems(place, call)
         error = max(error, _difference(call, replayed))
         cotangents = array(call.padded(pulled.gradients[k]))
-        sites += _sites(name, systems, cotangents, call.lengths, pulled)
+        sites += sites_of(name, systems, cotangents, call.lengths, pulled)
     left = iter(pulled.gradients[len(calls) :])
     for each in stepped:
         system = each.system()
         error = max(error, each.difference(system))
         by_step = [array(next(left)).reshape(system.batch, -1) for _ in each.states]
         sites.append(Site(each.name, system, np.stack(by_step, axis=1), whole=pulled.whole))
-    return Subject(
-        _described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, {"gradients": pulled}
+    details = {"gradients": pulled, **_predictions(result, args, [call for _, _, call in calls], lengths)}
+    if len(calls) == len(sites) == 1 and loss is not None and not (pulled.whole or isinstance(calls[0][1], LRU)):
+        _, place, call = calls[0]
+        rerun = _rerun(module, place, call, (args, kwargs), loss)
+        details["context"] = module_context(sites[0].system, rerun, sites[0].system.lengths)
+    return Subject(_described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, details)
+
+
+def _predictions(result: Any, args: tuple[Any, ...], calls: list[Call], lengths: Any) -> dict[str, Any]:
+    """What a module with one layer put out, and what it was given, batch first; nothing where they are not of one layout."""
+    output = result
+    while isinstance(output, tuple | list) and not isinstance(output, PackedSequence):
+        output = output[0]
+    if len(calls) != 1 or not isinstance(output, Tensor) or not output.is_floating_point():
+        return {}
+    call, own = calls[0], calls[0].output
+    if output.dim() != own.dim() or output.shape[:-1] != own.shape[:-1] or isinstance(result, PackedSequence):
+        return {}
+    given = args[0] if args and isinstance(args[0], Tensor) and args[0].shape[:-1] == own.shape[:-1] else None
+    known = call.lengths if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
+    inputs = (
+        call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
     )
+    return {"output": array(call.padded(output)), "inputs": inputs, "lengths": known, "padded": call.padded}
+
+
+def _rerun(
+    module: nn.Module, place: nn.Module, call: Call, given: tuple[tuple[Any, ...], dict[str, Any]], loss: Any
+) -> Callable[[np.ndarray], np.ndarray | None]:
+    """A function from what the layer puts out (B, T, ·) to the losses (B, T) that the rest of the module makes of it."""
+
+    def losses(output: np.ndarray) -> np.ndarray | None:
+        def hook(layer: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+            own = result[0]
+            data = call.laid_out(output, own.data if isinstance(own, PackedSequence) else own)
+            return (own._replace(data=data) if isinstance(own, PackedSequence) else data, *result[1:])
+
+        handle = place.register_forward_hook(hook, with_kwargs=True)
+        try:
+            with _left_alone(module), torch.no_grad():
+                found = loss(module(*given[0], **given[1]))
+        finally:
+            handle.remove()
+        own = call.output
+        if found.shape != own.shape[:-1]:
+            return None
+        return array(call.padded(found.unsqueeze(-1)))[..., 0]
+
+    return losses
 
 
 def _open_cell(cell: nn.RNNCellBase, batch: Any, loss: Loss, initial: Any, dt: float) -> Subject:
@@ -246,7 +294,9 @@ def _difference(call: Call, replayed: np.ndarray) -> float:
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
 
-def _sites(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
+def sites_of(
+    name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled
+) -> list[Site]:
     """One site a system; in a network with two directions only the top layers have the loss above them."""
     if len(systems) == 1:
         return [Site(name, systems[0], cotangents, whole=pulled.whole)]

@@ -54,8 +54,7 @@ def spectrum(system: System, exponents: int, warmup: int | None = None, seed: in
         moved = Q
         for each in range(t, t + ahead):
             moved = system.push(each, moved)
-        new, R = np.linalg.qr(moved)
-        growth = np.abs(np.diagonal(R, axis1=1, axis2=2))
+        new, growth = _orthogonalised(moved)
         worst = _condition(growth[system.mask[:, t]])
         if worst > _WORST_CONDITION and ahead > 1:
             stride = max(1, ahead // 2)
@@ -67,6 +66,17 @@ def spectrum(system: System, exponents: int, warmup: int | None = None, seed: in
             stride = min(2 * stride, _MOST_STEPS)
     increments[~system.mask[:, turning:]] = np.nan
     return Spectrum(increments, turning)
+
+
+def growths(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, n, k) orthonormal columns in place of a block's, and (B, k) ln |R_ii|."""
+    new, growth = _orthogonalised(block)
+    return new, _logs(growth, block.shape[1])
+
+
+def _orthogonalised(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    new, R = np.linalg.qr(block)
+    return new, np.abs(np.diagonal(R, axis1=1, axis2=2))
 
 
 def turning_steps(system: System, warmup: int | None) -> int:

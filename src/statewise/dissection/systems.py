@@ -72,7 +72,7 @@ class System(abc.ABC):
 
     def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
         """(B, n) where step t takes the sequences from `state` (B, n), under the inputs x (B, d) in place of their own."""
-        return self.step(self.inputs[:, t] if x is None else x, state)
+        return self.step_at(np.arange(self.batch), np.full(self.batch, t), state, x)
 
     @abc.abstractmethod
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
@@ -98,6 +98,14 @@ class System(abc.ABC):
     def input_jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """(M, n, d) ∂F/∂x at any places."""
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        """(M, n) what step t of sequence b, for b (M,) and t (M,), makes of any states (M, n); x (M, d) in place of its own input."""
+        return self.step(self.inputs[b, t] if x is None else x, state)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """A (n, n) and B (n, d) of a recurrence that is s ← A s + B x + c wherever it is; None of others."""
+        return None
+
     def jacobian(self, t: int) -> np.ndarray:
         """(B, n, n) J[t]."""
         identity = np.broadcast_to(np.eye(self.size, dtype=self.dtype), (self.batch, self.size, self.size))
@@ -106,6 +114,10 @@ class System(abc.ABC):
     def direct(self, t: int) -> np.ndarray | None:
         """(B, n, n) D[t], the part of J[t] that goes from unit to the same unit without a weight; None where the parts are not known."""
         return None
+
+    def readout(self, states: np.ndarray) -> np.ndarray:
+        """(…, readout_size) what is read out of states (…, n)."""
+        return states[..., : self.readout_size]
 
     def pull_direct(self, t: int, cotangents: np.ndarray) -> np.ndarray | None:
         """(B, r, n) V D[t], for cotangents V (B, r, n) of the state after step t; None where the parts are not known."""
@@ -196,6 +208,19 @@ class Stack(System):
             x = after[-1][:, : layer.readout_size]
         return np.concatenate(after, axis=1)
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        after = []
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            after.append(layer.step_at(b, t, state[:, own], x))
+            x = after[-1][:, : layer.readout_size]
+        return np.concatenate(after, axis=1)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if any(layer.linear() is None for layer in self.layers):
+            return None
+        by_state, by_input = self._derivatives(self.inputs[:1, 0], self.states[:1, 0])
+        return by_state[0], by_input[0]
+
     def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
         after: list[np.ndarray] = []
         for layer, own in zip(self.layers, self._slices, strict=True):
@@ -266,6 +291,9 @@ class Stack(System):
         for own, each in zip(self._slices, found, strict=True):
             result[:, own, own] = each
         return result
+
+    def readout(self, states: np.ndarray) -> np.ndarray:
+        return self.layers[-1].readout(states[..., self._slices[-1]])
 
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         top = self.layers[-1].spread(cotangents)
