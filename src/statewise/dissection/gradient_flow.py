@@ -107,6 +107,7 @@ def site_flow(site: Site, window: int, kind: Precision) -> np.ndarray:
     G = np.full((system.batch, width, width), np.nan)
     own = system.spread(np.where(system.mask[:, :, None], site.cotangents, 0.0).astype(kind))
     rows = np.zeros((system.batch, width, system.size), kind)
+    last = width  # rows from here on have faded below what float32 can carry
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow stands in the matrix and is said
         for t in range(steps - 1, first - 1, -1):
             k = t - first
@@ -114,9 +115,13 @@ def site_flow(site: Site, window: int, kind: Precision) -> np.ndarray:
                 rows[:, -1] += own[:, t]
             else:
                 rows[:, k] = own[:, t]
-            active = slice(width - 1, width) if site.whole else slice(k, width)
+            active = slice(width - 1, width) if site.whole else slice(k, last)
             norms = np.sqrt(np.einsum("brn,brn->br", rows[:, active], rows[:, active], dtype=np.float64))
             G[:, active, k] = norms
+            G[:, last:, k] = 0.0
+            if kind == np.float32 and not site.whole:
+                last -= _faded(norms, np.diagonal(G[:, active, active], axis1=1, axis2=2))
+                active = slice(k, last)
             if t > first:
                 rows[:, active] = system.pull(t, rows[:, active])
     if site.whole:
@@ -125,6 +130,12 @@ def site_flow(site: Site, window: int, kind: Precision) -> np.ndarray:
     G[np.broadcast_to(beyond[:, :, None], G.shape)] = np.nan
     G[np.broadcast_to(beyond[:, None, :], G.shape)] = np.nan
     return G
+
+
+def _faded(norms: np.ndarray, starts: np.ndarray) -> int:
+    """How many of the last rows (B, r) are below `_LOWEST` of where they started in every sequence: slower numbers that say nothing."""
+    alive = np.flatnonzero((~(norms <= _LOWEST * starts)).any(axis=0))
+    return norms.shape[1] - 1 - int(alive[-1]) if alive.size else 0
 
 
 def _ending_together(G: np.ndarray, lengths: np.ndarray) -> np.ndarray:
