@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 
-import pytest
 import numpy as np
+import pytest
 import torch
 
 from statewise.kernels import _memory as memory
