@@ -115,8 +115,8 @@ def recurrence(
         weights: weight_ih, weight_hh, bias_ih, bias_hh of torch's shapes; weight_ih and the biases may be None.
         log_decay: (R, H) logarithm of what the carried state is multiplied by before each step.
         mask: (B, H) constant factors of the state where it enters the product with weight_hh.
-        inside: a layer norm of the sums that the units receive, and of an LSTM's cell. The biases are None then; so is weight_ih of a GRU or LSTM, whose
-            norm is of the sums from the state alone.
+        inside: a layer norm of the sums that the units receive, and of an LSTM's cell. The biases are None then; so is weight_ih of a GRU
+            or LSTM, whose norm is of the sums from the state alone.
 
     Returns:
         Outputs (R, H), the last h (B, H) and, for the LSTM, the last c. Twice differentiable: the second derivative is computed
