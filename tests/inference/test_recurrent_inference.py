@@ -184,7 +184,7 @@ def test_a_sequences_paths_do_not_depend_on_the_others(monkeypatch):
     params = random_network("lstm", 2, 0, 4, np.random.default_rng(19))
     seqs = ragged(2, 0, seed=20)
     together = paths_of.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
-    monkeypatch.setattr(inference, "_MOST_PATHS", 100)
+    monkeypatch.setattr(paths_of, "_MOST_PATHS", 100)
     blocks = paths_of.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
     np.testing.assert_allclose(blocks, together, atol=1e-10)
     for i, one in enumerate(seqs):
