@@ -44,6 +44,8 @@ _EXPORTS = {
     "conversions": "statewise.conversion.graph",
     "convert": "statewise.conversion.graph",
     "datasets": "",
+    "dissect": "statewise.dissection.dissection",
+    "dissection": "",
     "export_onnx": "statewise.models.onnx",
     "load": "statewise.models.save",
     "nn": "",
@@ -51,7 +53,7 @@ _EXPORTS = {
     "select_states": "statewise.models.hmm_selection",
 }
 
-_MODULES = {"datasets": "statewise.sequences.datasets", "nn": "statewise.nn"}
+_MODULES = {"datasets": "statewise.sequences.datasets", "dissection": "statewise.dissection", "nn": "statewise.nn"}
 
 __all__ = [
     "ARIMA",
@@ -81,6 +83,8 @@ __all__ = [
     "conversions",
     "convert",
     "datasets",
+    "dissect",
+    "dissection",
     "export_onnx",
     "load",
     "nn",
@@ -89,7 +93,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from statewise import nn
+    from statewise import dissection, nn
     from statewise._core.errors import (
         DataError,
         InputError,
@@ -103,6 +107,7 @@ if TYPE_CHECKING:
     )
     from statewise._core.outcome import Outcome
     from statewise.conversion.graph import conversions, convert
+    from statewise.dissection.dissection import dissect
     from statewise.evaluate.compare import compare
     from statewise.models.arima import ARIMA
     from statewise.models.classifier import Classifier

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from tests.reference.cells import CARRIED, STEPS, numerical_jacobian, random_params
+from tests.reference.cells import CARRIED, STEPS, numerical_input_jacobian, numerical_jacobian, random_params
 
 from statewise.cells import CELLS, layer_count, layer_parameters
 
-TORCH = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+TORCH = {
+    "rnn": torch.nn.RNN,
+    "rnn-relu": partial(torch.nn.RNN, nonlinearity="relu"),
+    "gru": torch.nn.GRU,
+    "lstm": torch.nn.LSTM,
+}
 H, D = 5, 3
 
 
@@ -81,6 +88,16 @@ def test_the_jacobian_is_the_twins_by_central_differences(name):
     np.testing.assert_allclose(
         CELLS[name].jacobian(params, x, state), numerical_jacobian(name, params, x, state), atol=1e-8
     )
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_input_jacobian_is_the_twins_by_central_differences(name):
+    """Oracle: the plain twin; ∂s/∂x = driven · W_ih, gate by gate."""
+    params, x, state = case(name, seed=4)
+    driven = CELLS[name].linearise(params, x, state).driven
+    weight = params["weight_ih_l0"].reshape(driven.shape[1], H, D)
+    found = np.einsum("mgh,ghd->mhd", driven, weight).reshape(-1, D)
+    np.testing.assert_allclose(found, numerical_input_jacobian(name, params, x, state), atol=1e-8)
 
 
 @pytest.mark.parametrize("name", CELLS)

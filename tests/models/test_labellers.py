@@ -415,3 +415,12 @@ def test_gaps_count_both_ways():
         model.predict(sw.Sequences.from_arrays([y], times=[t])).probs for t in (np.arange(len(y)) * 1.0, late)
     )
     assert (np.abs(before - after).max(axis=1) > 0).all()
+
+
+def test_a_table_may_say_a_sequences_label_in_each_of_its_rows():
+    """A long table has one label a row; where a sequence's rows agree, that is its label."""
+    arrays, labels = [np.full(4, k % 2 * 2.0) + 0.1 * k for k in range(8)], [k % 2 for k in range(8)]
+    whole = sw.Sequences.from_arrays(arrays, labels=labels)
+    by_row = sw.Sequences.from_arrays(arrays, labels=[[label] * 4 for label in labels])
+    one, other = (sw.Classifier(hidden=2).fit(seqs, epochs=2, seed=0) for seqs in (whole, by_row))
+    np.testing.assert_array_equal(one.log_prob(whole), other.log_prob(by_row))

@@ -6,6 +6,7 @@ Plain loops, in the equations of the PyTorch documentation (torch.nn.RNN, GRU, L
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,6 +27,10 @@ def linear_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
 
 def rnn_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
     return np.array([math.tanh(a) for a in linear_step(params, x, state)])
+
+
+def rectified_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    return np.array([max(a, 0.0) for a in linear_step(params, x, state)])
 
 
 def gru_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
@@ -58,9 +63,16 @@ def diagonal_step(params: dict, x: np.ndarray, state: np.ndarray) -> np.ndarray:
     return np.array([(1 - z[k]) * state[k] + z[k] * row(params, "ih", size + k, x) for k in range(size)])
 
 
-STEPS = {"linear": linear_step, "diagonal": diagonal_step, "rnn": rnn_step, "gru": gru_step, "lstm": lstm_step}
-GATES = {"linear": 1, "diagonal": 2, "rnn": 1, "gru": 3, "lstm": 4}
-CARRIED = {"linear": 1, "diagonal": 1, "rnn": 1, "gru": 1, "lstm": 2}
+STEPS = {
+    "linear": linear_step,
+    "diagonal": diagonal_step,
+    "rnn": rnn_step,
+    "rnn-relu": rectified_step,
+    "gru": gru_step,
+    "lstm": lstm_step,
+}
+GATES = {"linear": 1, "diagonal": 2, "rnn": 1, "rnn-relu": 1, "gru": 3, "lstm": 4}
+CARRIED = {"linear": 1, "diagonal": 1, "rnn": 1, "rnn-relu": 1, "gru": 1, "lstm": 2}
 
 
 def random_params(cell: str, inputs: int, hidden: int, rng: np.random.Generator, layers: int = 1) -> dict:
@@ -80,12 +92,23 @@ def random_params(cell: str, inputs: int, hidden: int, rng: np.random.Generator,
 
 def numerical_jacobian(cell: str, params: dict, x: np.ndarray, state: np.ndarray, step: float = 1e-6) -> np.ndarray:
     """Central differences: error about step² + eps/step, 1e-10 here."""
+    return _differences(lambda s: STEPS[cell](params, x, s), state, step)
+
+
+def numerical_input_jacobian(
+    cell: str, params: dict, x: np.ndarray, state: np.ndarray, step: float = 1e-6
+) -> np.ndarray:
+    """The same with respect to the input."""
+    return _differences(lambda given: STEPS[cell](params, given, state), x, step)
+
+
+def _differences(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray, step: float) -> np.ndarray:
     columns = []
-    for k in range(len(state)):
-        up, down = state.copy(), state.copy()
+    for k in range(len(at)):
+        up, down = at.copy(), at.copy()
         up[k] += step
         down[k] -= step
-        columns.append((STEPS[cell](params, x, up) - STEPS[cell](params, x, down)) / (2 * step))
+        columns.append((function(up) - function(down)) / (2 * step))
     return np.array(columns).T
 
 

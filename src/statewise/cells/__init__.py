@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from statewise.cells.base import Cell, layer_count, layer_parameters
+from statewise.cells.base import Cell, Linearised, layer_count, layer_parameters
 from statewise.cells.diagonal import DiagonalCell
-from statewise.cells.elman import ElmanCell
+from statewise.cells.elman import ElmanCell, RectifiedCell
 from statewise.cells.gru import GRUCell
 from statewise.cells.linear import LinearCell
 from statewise.cells.lstm import LSTMCell
 
 CELLS: dict[str, Cell] = {
-    cell.name: cell for cell in (LinearCell(), DiagonalCell(), ElmanCell(), GRUCell(), LSTMCell())
+    cell.name: cell for cell in (LinearCell(), DiagonalCell(), ElmanCell(), RectifiedCell(), GRUCell(), LSTMCell())
 }
 
-__all__ = ["CELLS", "Cell", "layer_count", "layer_parameters"]
+__all__ = ["CELLS", "Cell", "Linearised", "layer_count", "layer_parameters"]

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 Parameters = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A step taken apart at one place or at many, for H units, G gates, m arrays of H numbers in the state and any leading axes.
+
+    ::
+
+        ∂s[t]/∂s[t−1] = direct + recurrent · W_hh        ∂s[t]/∂x[t] = driven · W_ih
+
+    Attributes:
+        gates: the activations by name, each (..., H); those that are gates are in (0, 1), the others in the range of their nonlinearity.
+        direct: (..., m, m, H) what passes from unit to the same unit without a weight: block (i, j) of the Jacobian has diag(direct[i, j]).
+        recurrent: (..., m, G, H) block i has diag(recurrent[i, g]) times the rows of gate g in W_hh, in the columns of h.
+        driven: (..., m, G, H) the same for W_ih and the columns of x.
+    """
+
+    gates: dict[str, np.ndarray]
+    direct: np.ndarray
+    recurrent: np.ndarray
+    driven: np.ndarray
 
 
 class Cell(abc.ABC):
@@ -35,8 +57,25 @@ class Cell(abc.ABC):
         """(..., n) the state after the input `x` has arrived."""
 
     @abc.abstractmethod
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
+        """The step from `state` under `x`, taken apart."""
+
     def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """(..., n, n) the derivative of `step(params, x, state)` with respect to `state`; row i belongs to output i."""
+        parts, weight = self.linearise(params, x, state), self.recurrent_weight(params)
+        H, units = parts.direct.shape[-1], np.arange(parts.direct.shape[-1])
+        result = np.zeros((*state.shape, state.shape[-1]), parts.direct.dtype)
+        for i in range(self.carried):
+            rows = slice(i * H, (i + 1) * H)
+            for g, block in enumerate(weight.reshape(-1, H, H)):
+                result[..., rows, :H] += scaled_rows(parts.recurrent[..., i, g, :], block)
+            for j in range(self.carried):
+                result[..., i * H + units, j * H + units] += parts.direct[..., i, j, :]
+        return result
+
+    def recurrent_weight(self, params: Parameters) -> np.ndarray:
+        """(G·H, H) W_hh."""
+        return params["weight_hh_l0"]
 
     def hidden(self, state: np.ndarray) -> np.ndarray:
         """(..., H) the part of the state that is read out: its first H numbers."""
@@ -73,3 +112,9 @@ def from_state(params: Parameters, h: np.ndarray) -> np.ndarray:
 def scaled_rows(scale: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """(..., m, n) diag(scale) · matrix, for scale (..., m) and matrix (m, n) or (..., m, n)."""
     return scale[..., :, None] * matrix
+
+
+def one_gate(gates: dict[str, np.ndarray], slope: np.ndarray) -> Linearised:
+    """A cell whose new state is one function of W_ih x + W_hh h, with that slope (..., H)."""
+    block = slope[..., None, None, :]
+    return Linearised(gates, np.zeros_like(block), block, block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from statewise.cells.base import Cell, Parameters, from_input
+from statewise.cells.base import Cell, Linearised, Parameters, from_input
 
 
 class DiagonalCell(Cell):
@@ -21,9 +21,15 @@ class DiagonalCell(Cell):
         z, n = np.split(from_input(params, x), 2, axis=-1)
         return state + expit(z) * (n - state)
 
-    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        keep = expit(-np.split(from_input(params, x), 2, axis=-1)[0])
-        return keep[..., None] * np.eye(state.shape[-1], dtype=keep.dtype)
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
+        given, n = np.split(from_input(params, x), 2, axis=-1)
+        z = expit(given)
+        driven = np.stack([(n - state) * z * (1 - z), z], axis=-2)[..., None, :, :]
+        return Linearised({"z": z, "n": n}, expit(-given)[..., None, None, :], driven[..., :0, :], driven)
+
+    def recurrent_weight(self, params: Parameters) -> np.ndarray:
+        size = self.state_size(params)
+        return np.zeros((0, size), params["weight_ih_l0"].dtype)
 
     def state_size(self, params: Parameters) -> int:
         return params["weight_ih_l0"].shape[0] // self.gates

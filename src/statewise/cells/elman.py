@@ -1,10 +1,10 @@
-"""The simple recurrent network (Elman 1990), as torch.nn.RNN with tanh."""
+"""The simple recurrent network (Elman 1990), as torch.nn.RNN."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from statewise.cells.base import Cell, Parameters, from_input, from_state, scaled_rows
+from statewise.cells.base import Cell, Linearised, Parameters, from_input, from_state, one_gate
 
 
 class ElmanCell(Cell):
@@ -16,6 +16,20 @@ class ElmanCell(Cell):
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return np.tanh(from_input(params, x) + from_state(params, state))
 
-    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
         h = self.step(params, x, state)
-        return scaled_rows(1 - h**2, params["weight_hh_l0"])
+        return one_gate({"h": h}, 1 - h**2)
+
+
+class RectifiedCell(Cell):
+    """h[t] = max(0, W_ih x[t] + b_ih + W_hh h[t−1] + b_hh), torch.nn.RNN with nonlinearity='relu'; at 0 the slope is 0, as torch's."""
+
+    name = "rnn-relu"
+    gates = 1
+
+    def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+        return np.maximum(from_input(params, x) + from_state(params, state), 0)
+
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
+        h = self.step(params, x, state)
+        return one_gate({"h": h}, (h > 0).astype(h.dtype))

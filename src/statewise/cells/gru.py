@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from statewise.cells.base import Cell, Parameters, from_input, from_state, scaled_rows
+from statewise.cells.base import Cell, Linearised, Parameters, from_input, from_state
 
 
 class GRUCell(Cell):
@@ -28,16 +28,13 @@ class GRUCell(Cell):
         _, z, n, _ = _gates(params, x, state)
         return n + z * (state - n)
 
-    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
         r, z, n, q = _gates(params, x, state)
-        weight_r, weight_z, weight_n = np.split(params["weight_hh_l0"], 3)
         slope = (1 - z) * (1 - n**2)
-        result = scaled_rows((state - n) * z * (1 - z), weight_z)
-        result += scaled_rows(slope * r, weight_n)
-        result += scaled_rows(slope * q * r * (1 - r), weight_r)
-        units = np.arange(state.shape[-1])
-        result[..., units, units] += z
-        return result
+        reset, keep = slope * q * r * (1 - r), (state - n) * z * (1 - z)
+        recurrent = np.stack([reset, keep, slope * r], axis=-2)[..., None, :, :]
+        driven = np.stack([reset, keep, slope], axis=-2)[..., None, :, :]
+        return Linearised({"r": r, "z": z, "n": n}, z[..., None, None, :], recurrent, driven)
 
 
 def _gates(params: Parameters, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from statewise.cells.base import Cell, Parameters, from_input, from_state
+from statewise.cells.base import Cell, Linearised, Parameters, from_input, from_state, one_gate
 
 
 class LinearCell(Cell):
@@ -16,6 +16,5 @@ class LinearCell(Cell):
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return from_input(params, x) + from_state(params, state)
 
-    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        weight = params["weight_hh_l0"]
-        return np.broadcast_to(weight, (*state.shape[:-1], *weight.shape)).copy()
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
+        return one_gate({"h": self.step(params, x, state)}, np.ones_like(state))

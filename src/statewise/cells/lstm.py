@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from statewise.cells.base import Cell, Parameters, from_input, from_state, scaled_rows
+from statewise.cells.base import Cell, Linearised, Parameters, from_input, from_state
 
 
 class LSTMCell(Cell):
@@ -24,23 +24,19 @@ class LSTMCell(Cell):
         c = f * _cell(state) + i * g
         return np.concatenate([o * np.tanh(c), c], axis=-1)
 
-    def jacobian(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    def linearise(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> Linearised:
         i, f, g, o = _gates(params, x, self.hidden(state))
-        weight_i, weight_f, weight_g, weight_o = np.split(params["weight_hh_l0"], 4)
         before = _cell(state)
-        squashed = np.tanh(f * before + i * g)
-        size = before.shape[-1]
-        result = np.zeros((*state.shape, 2 * size))
-        c_by_h = scaled_rows(before * f * (1 - f), weight_f)
-        c_by_h += scaled_rows(g * i * (1 - i), weight_i)
-        c_by_h += scaled_rows(i * (1 - g**2), weight_g)
+        c = f * before + i * g
+        squashed = np.tanh(c)
         read = o * (1 - squashed**2)
-        result[..., size:, :size] = c_by_h
-        result[..., :size, :size] = scaled_rows(read, c_by_h) + scaled_rows(squashed * o * (1 - o), weight_o)
-        units = np.arange(size)
-        result[..., size + units, size + units] = f
-        result[..., units, size + units] = read * f
-        return result
+        zero = np.zeros_like(c)
+        in_c = np.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g**2), zero], axis=-2)
+        in_h = read[..., None, :] * in_c
+        in_h[..., 3, :] = squashed * o * (1 - o)
+        sums = np.stack([in_h, in_c], axis=-3)
+        direct = np.stack([np.stack([zero, read * f], axis=-2), np.stack([zero, f], axis=-2)], axis=-3)
+        return Linearised({"i": i, "f": f, "g": g, "o": o, "c": squashed}, direct, sums, sums)
 
 
 def _cell(state: np.ndarray) -> np.ndarray:

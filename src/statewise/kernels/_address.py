@@ -74,4 +74,4 @@ def _overload_is_whole(place: Any) -> Any:
 
 
 # Not by an overload: that is a function of its own, which could not return an array where there are no reference counts.
-array_at: Any = _array_at if config.DISABLE_JIT else _matrix
+array_at: Any = _array_at if getattr(config, "DISABLE_JIT", False) else _matrix

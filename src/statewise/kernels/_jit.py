@@ -76,7 +76,8 @@ def entry(kernel: Any, *arguments: Any) -> Callable[..., Any]:
     """
     kernel(*arguments)
     if not hasattr(kernel, "overloads"):  # plain Python
-        return kernel  # type: ignore[no-any-return]
+        result: Callable[..., Any] = kernel
+        return result
     found: Callable[..., Any] = kernel.overloads[tuple(map(numba.typeof, arguments))].entry_point
     return found
 

@@ -69,7 +69,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     block = _STORE.take(_rounded(size) + _ALIGN)
     begin = -block.ctypes.data % _ALIGN
     # A view's base is the first array that is no view itself: `lent`, since what it looks at is not an array but a buffer.
-    lent = np.frombuffer(memoryview(block), np.uint8, size, begin)
+    lent = np.frombuffer(block.data, np.uint8, size, begin)
     weakref.finalize(lent, _STORE.give, block).atexit = False
     return lent.view(kind).reshape(shape)
 

@@ -6,7 +6,7 @@ the sequences only once for all of them: it says so by a reading of its own (`De
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class Reading:
 
     def forecast(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Hashable],
         origins: Any,
         steps: int = 12,
         level: Any = (80, 95),
@@ -46,7 +46,7 @@ class Reading:
         """The model's `forecast` after the first `origins` (M,) steps of the sequences named `ids`; other arguments as there."""
         return self.model.forecast(self.past(ids, origins), steps=steps, level=level, inputs=inputs, **options)
 
-    def past(self, ids: Sequence[str], origins: Any) -> Sequences:
+    def past(self, ids: Sequence[Hashable], origins: Any) -> Sequences:
         """The sequences named `ids` up to their origins."""
         which = [self.seqs.ids.index(name) for name in ids]
         spans = [(0, 0)] * len(self.seqs)

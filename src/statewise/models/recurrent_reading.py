@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class RecurrentReading(Reading):
 
     def forecast(
         self,
-        ids: Sequence[str],
+        ids: Sequence[Hashable],
         origins: Any,
         steps: int = 12,
         level: Any = (80, 95),

@@ -49,7 +49,7 @@ class Steps(Options):
         if fast is not None and elapsed is None:
             found = fast(x, state)
             if found is not None:
-                return found  # type: ignore[no-any-return]  # a pair, or None
+                return found
         return self._any_step(x, state, elapsed)
 
     def _any_step(self, x: Any, state: State, elapsed: Any) -> tuple[Any, State]:
@@ -89,10 +89,9 @@ class Steps(Options):
             for k, names in enumerate(self._all_weights):
                 weights = [getattr(self, name) for name in names]
                 own, weights, inside = self._normed(k, data, weights + [None] * (4 - len(weights)))
-                before = [part[k] for part in parts] + [None] * (2 - len(parts))
-                data, *end = unrolled(
-                    kind, own, [len(data)], False, *before, weights, self._log_decay(k, gap), None, inside
-                )
+                h, c = parts[0][k], parts[1][k] if pair else None
+                fade = self._log_decay(k, gap)
+                data, *end = unrolled(kind, own, [len(data)], False, h, c, weights, fade, None, inside)
                 ends.append(end[: 1 + pair])
         after = [torch.stack(part) for part in zip(*ends, strict=True)]
         y, after = (data[0], [part[:, 0] for part in after]) if single else (data, after)

@@ -153,11 +153,9 @@ class Stepper:
 
     def _run(self, x: Any, parts: Sequence[Any], output: Any, space: Any) -> tuple[Any, Any]:
         y, new = np.empty(output, self.dtype), np.empty(space, self.dtype)
-        if self.pair:
-            streaming.pair_step(x, *parts, new, y, self.table)
-            return y, (new[0], new[1])
-        streaming.step(x, *parts, new, y, self.table)
-        return y, new
+        kernel: Any = streaming.pair_step if self.pair else streaming.step
+        kernel(x, *parts, new, y, self.table)
+        return y, (new[0], new[1]) if self.pair else new
 
     def _tensors(self, x: Tensor, state: Any) -> tuple[Any, Any]:
         """As arrays, and back."""

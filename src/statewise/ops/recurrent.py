@@ -260,8 +260,16 @@ class _Run:
         d_log_decay = None if self.carry.decay is None else self._rows(self.padded)
         sums = [self._sums(None if table is None else table[:2]) for table in self._tables()]
         d_weight = self._sums(self.weight if any(wanted[4:8]) else None)
-        fixed = (NUMBERS[self.kind], arrays[0], self.carry, self.norm, (self.blocks.into, self.blocks.onto))
+        fixed: tuple[Any, ...] = (
+            NUMBERS[self.kind],
+            arrays[0],
+            self.carry,
+            self.norm,
+            (self.blocks.into, self.blocks.onto),
+        )
         fixed += (self.back, self.aside, self.saved, gradient, d_cell)
+
+        backward: Any = kernels.backward  # whose arguments are too many to be told apart
 
         def retrace(part: Any) -> None:
             number, (walk, end) = part
@@ -269,7 +277,7 @@ class _Run:
             d_gates, narrow = (np.empty((chunk, n), self.dtype) for n in (self.weight.shape[1], self.aside.shape[1]))
             own = [None if stack is None else stack[number] for stack in (d_weight, *sums)]
             found = kernels.Found(d_x, own[0], d_log_decay, d_given, *own[1:])
-            kernels.backward(*fixed, d_gates, work, narrow, found, walk, end)
+            backward(*fixed, d_gates, work, narrow, found, walk, end)
 
         _threads.share(retrace, list(enumerate(self.walks)), torch.get_num_threads())
         states = [

@@ -1,4 +1,4 @@
-"""Reading files: CSV and TSV, Parquet, NPZ, plain text as characters. One file a format."""
+"""Reading files: tables, NPZ, text, and the formats of languages, molecules, archives and wards. One file a format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from statewise._core import checks
 from statewise._core.errors import DataError, InputError
-from statewise.sequences.read import delimited, npz, parquet, text
+from statewise.sequences.read import conllu, delimited, fasta, npz, parquet, physionet, text, uea
 from statewise.sequences.read.files import unsupported
 from statewise.sequences.read.npz import write_npz
 from statewise.sequences.sequences import Sequences
@@ -24,7 +24,17 @@ _TABLES: dict[str, Callable[[Path], Table]] = {
     ".parquet": parquet.read_table,
     ".pq": parquet.read_table,
 }
-_WHOLE: dict[str, Callable[[Path], Sequences]] = {".npz": npz.read_npz, ".txt": text.read_text}
+_WHOLE: dict[str, Callable[[Path], Sequences]] = {
+    ".npz": npz.read_npz,
+    ".txt": text.read_text,
+    ".conllu": conllu.read_conllu,
+    ".conll": conllu.read_conllu,
+    ".fasta": fasta.read_fasta,
+    ".fa": fasta.read_fasta,
+    ".faa": fasta.read_fasta,
+    ".fna": fasta.read_fasta,
+    ".ts": uea.read_ts,
+}
 
 
 def read(
@@ -42,7 +52,9 @@ def read(
 
     The suffix tells the format: .csv, .tsv, .tab (a header line; comma, semicolon or tab; UTF-8), .parquet, .pq (extra
     `parquet`), .npz (as `write_npz` writes it, or with arrays `values` and, optionally, `lengths`, `inputs`, `times`,
-    `labels`), .txt (one sequence of characters, as codes with `symbols`). A table is wide (one sequence, a column each)
+    `labels`), .txt (one sequence of characters, as codes with `symbols`), .conllu, .conll (sentences, a tag a word), .fasta, .fa,
+    .faa, .fna (letters, with or without labels), .ts (the UEA and UCR archives, a class a case). A folder, or a .txt file, of records of the
+    PhysioNet Challenge 2012 is read as such. A table is wide (one sequence, a column each)
     or long (several sequences, told apart by `id`).
 
     Args:
@@ -76,6 +88,9 @@ def read(
         raise InputError(f"`path` is {checks.shown(path)}; pass the name of a file")
     file = Path(path)
     suffix = file.suffix.lower()
+    if file.is_dir() or (suffix == ".txt" and file.is_file() and physionet.is_record(file)):
+        _refuse_columns(file, values=values, time=time, id=id, inputs=inputs, label=label)
+        return physionet.read_records(file)
     if suffix in _TABLES:
         seqs = assemble(_TABLES[suffix](file), values, time, id, inputs, label, sort, season)
     elif suffix in _WHOLE:
@@ -84,7 +99,7 @@ def read(
         seqs = seqs if season is None else seqs.replace(season=season)
     else:
         raise unsupported(file, [*_TABLES, *_WHOLE])
-    if seqs.rows == 1 and suffix != ".npz":
+    if seqs.rows == 1 and suffix in (*_TABLES, ".txt"):
         raise DataError(f"{file}: there is only one row of data; a sequence needs at least two steps")
     return seqs
 
