@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from statewise.kernels import elman, gru, lstm
 from statewise.kernels._address import address, array_at, is_whole
+from statewise.kernels._ends_of_rows import load_part
 from statewise.kernels._jit import jit
-from statewise.kernels._lanes import load, load_part, total, width, zeros
+from statewise.kernels._lanes import load, total, width, zeros
 from statewise.kernels.recurrence import GRU, LSTM, RELU
 
 BLOCKS = 6  # of `saved`, as many as the LSTM needs
