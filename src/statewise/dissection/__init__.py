@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from statewise.dissection import registry
@@ -21,9 +23,7 @@ def __getattr__(name: str) -> Any:
         from statewise.dissection import dissection
 
         return getattr(dissection, name)
-    if name not in registry.names():
-        raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
-    return _alone(name)
+    raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
 
 
 def _alone(name: str) -> Any:
@@ -42,3 +42,16 @@ def _alone(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """An analysis has the name of its file: on the package the name means the function, also after the file was imported."""
+
+
+def _function(name: str) -> property:
+    return property(lambda package: _alone(name), lambda package, module: None)
+
+
+for _name in registry.names():
+    setattr(_Package, _name, _function(_name))
+sys.modules[__name__].__class__ = _Package

@@ -113,7 +113,8 @@ def dissect(
     """
     subject = opened(model, batch, loss, layer=layer, initial=initial, lengths=lengths, dt=dt)
     k = checks.Integer(1).check("exponents", exponents)
-    found = Dissection(subject, {"lyapunov": {"exponents": k, "seed": seed}, "gradient_half_life": {"seed": seed}})
+    spectral = {name: {"exponents": k, "seed": seed} for name in ("lyapunov", "kaplan_yorke", "time_constants")}
+    found = Dissection(subject, {**spectral, "gradient_half_life": {"seed": seed}})
     for name, each in registry.analyses().items():
         if each.at_once:
             getattr(found, name)
