@@ -253,3 +253,15 @@ def test_results_have_frames_and_plots(case: Case) -> None:
     assert len(predicted.to_frame()) == seqs.rows
     for result in (predicted, model.forecast(seqs, steps=2), model.fit_result, model.memory(seqs)):
         assert result.plot().get_axes()
+
+
+def test_a_reading_forecasts_from_every_origin(case: Case) -> None:
+    """Invariance: read once, the densities and the forecasts from two origins are those of each past alone."""
+    model, seqs = fitted(case.name), data(case.dim)
+    reading = model.reading(seqs)
+    np.testing.assert_allclose(reading.log_prob_steps, model.log_prob(seqs, per_step=True), rtol=1e-12)
+    for origins in ((40, 25), (61, 40)):
+        past = seqs.cut([(0, origin) for origin in origins])
+        carried, again = reading.forecast(seqs.ids, origins, 3), model.forecast(past, steps=3)
+        np.testing.assert_allclose(carried.mean, again.mean, rtol=1e-9)
+        np.testing.assert_allclose(carried.variance, again.variance, rtol=1e-9)

@@ -10,6 +10,7 @@ from tests.reference.cells import network_log_prob, random_network
 
 from statewise._core.errors import NumericalError
 from statewise.inference import recurrent as inference
+from statewise.inference import recurrent_paths as paths_of
 from statewise.nn.network import RecurrentNetwork, gaussian_nll
 from statewise.sequences.sequences import Sequences
 
@@ -153,7 +154,7 @@ def test_a_path_continues_the_sequence(cell):
         def standard_normal(self, size):
             return np.zeros(size)
 
-    paths = inference.forecast_paths(cell, params, seqs, 4, future, 2, Silent(np.random.PCG64()))
+    paths = paths_of.forecast_paths(cell, params, seqs, 4, future, 2, Silent(np.random.PCG64()))
     assert paths.shape == (2, 5, 4, 2)
     for i, one in enumerate(seqs):
         values, given = np.array(one.values), np.array(one.inputs)
@@ -170,7 +171,7 @@ def test_the_first_step_ahead_has_the_predicted_law():
     """Oracle: the moments at an appended missing step; 4 standard errors of 20 000 paths."""
     params = random_network("gru", 1, 0, 4, np.random.default_rng(17))
     seqs = ragged(1, 0, seed=18)
-    paths = inference.forecast_paths("gru", params, seqs, 1, None, 20_000, np.random.default_rng(0))[:, :, 0, 0]
+    paths = paths_of.forecast_paths("gru", params, seqs, 1, None, 20_000, np.random.default_rng(0))[:, :, 0, 0]
     for i, one in enumerate(seqs):
         longer = Sequences(np.append(one.values, np.nan), one.lengths + 1)
         mean, variance = (table[-1, 0] for table in inference.moments("gru", params, longer))
@@ -182,12 +183,12 @@ def test_a_sequences_paths_do_not_depend_on_the_others(monkeypatch):
     """Also when the sequences are simulated in several blocks."""
     params = random_network("lstm", 2, 0, 4, np.random.default_rng(19))
     seqs = ragged(2, 0, seed=20)
-    together = inference.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
-    monkeypatch.setattr(inference, "_MOST_PATHS", 100)
-    blocks = inference.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
+    together = paths_of.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
+    monkeypatch.setattr(paths_of, "_MOST_PATHS", 100)
+    blocks = paths_of.forecast_paths("lstm", params, seqs, 6, None, 50, np.random.default_rng(1))
     np.testing.assert_allclose(blocks, together, atol=1e-10)
     for i, one in enumerate(seqs):
-        alone = inference.forecast_paths("lstm", params, one, 6, None, 50, np.random.default_rng(1))
+        alone = paths_of.forecast_paths("lstm", params, one, 6, None, 50, np.random.default_rng(1))
         np.testing.assert_allclose(alone[:, 0], together[:, i], atol=1e-10)
 
 
@@ -195,7 +196,7 @@ def test_a_sequences_paths_do_not_depend_on_the_others(monkeypatch):
 def test_samples_have_the_density(cell):
     """Oracle: E[z²] = 1 and E[z] = 0 for the residuals of the model's own samples; 4 standard errors of 200 × 20 draws."""
     params = random_network(cell, 1, 0, 4, np.random.default_rng(21), lags=(1, 4, 5))
-    y = inference.sample_paths(cell, params, 20, 200, None, np.random.default_rng(2))
+    y = paths_of.sample_paths(cell, params, 20, 200, None, np.random.default_rng(2))
     seqs = Sequences(y.reshape(-1, 1), np.full(200, 20))
     mean, variance = inference.moments(cell, params, seqs)
     z = (seqs.values - mean) / np.sqrt(variance)
@@ -207,7 +208,7 @@ def test_an_explosion_is_an_error_that_says_so():
     params = random_network("gru", 1, 0, 4, np.random.default_rng(22))
     params["skip_weight"] = np.array([[1e10, 0.0]])
     with pytest.raises(NumericalError, match="explosive"):
-        inference.sample_paths("gru", params, 100, 2, None, np.random.default_rng(3))
+        paths_of.sample_paths("gru", params, 100, 2, None, np.random.default_rng(3))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -100,8 +100,10 @@ def test_gradients_of_weights(rows):
     rng = np.random.default_rng(0)
     operand, d_gates = rng.standard_normal((rows, 3 + 1 + 8)), rng.standard_normal((rows, 4 * 8))
     both = np.zeros((12, 32))
-    weight_gradient(operand, d_gates, 3, np.array([1, 2, 0]), np.array([1, 2, 3]), both, 0, 2)
-    weight_gradient(operand, d_gates, 3, np.array([1, 2, 0]), np.array([1, 2, 3]), both, 2, 4)
+    into, onto, cut = np.array([1, 2, 0]), np.array([1, 2, 3]), rows // 3
+    weight_gradient(operand, 0, cut, d_gates, 0, 3, into, onto, both)
+    later = np.concatenate([np.full((2, 32), np.nan), d_gates[cut:]])
+    weight_gradient(operand, cut, rows - cut, later, 2, 3, into, onto, both)
     wanted = operand.T @ d_gates
     wanted[4:, :8] = 0
     wanted[:3, 24:] = 0

@@ -99,25 +99,35 @@ def test_symbols_are_embedded_and_matched_by_name():
 # --- what is computed -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("pooling", [None, "last", "mean"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_numpy_computes_what_torch_trains(cell, bidirectional, pooling):
+def test_numpy_computes_what_torch_trains(cell, bidirectional, pooling, timed):
     """Oracle: the module in float64 on a padded batch of ragged sequences, with an embedding and two layers; 1e-12."""
-    module = Labeller(cell, 4, 2, bidirectional, 9, 3, 2, 6, pooling=pooling).double().eval()
+    if timed and bidirectional and cell == "diagonal":
+        with pytest.raises(InputError, match="time_aware"):
+            sw.Tagger(cell=cell, bidirectional=True, time_aware=True)
+        return
+    module = Labeller(cell, 4, 2, bidirectional, 9, 3, 2, 6, pooling=pooling, time_aware=timed).double().eval()
     with torch.no_grad():
         for p in module.parameters():
             p.normal_(generator=torch.Generator().manual_seed(0))
     lengths = np.array([7, 1, 4])
     rng = np.random.default_rng(3)
     x = rng.normal(size=(12, 9))
-    padded = np.zeros((3, 7, 9))
+    padded, padded_gaps = np.zeros((3, 7, 9)), np.zeros((3, 7))
+    gaps = rng.uniform(0.1, 3.0, size=12) if timed else None
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     for i in range(3):
         padded[i, : lengths[i]] = x[offsets[i] : offsets[i + 1]]
-    logits = module(torch.from_numpy(padded), torch.from_numpy(lengths)).log_softmax(-1).detach().numpy()
+        if gaps is not None:
+            padded_gaps[i, : lengths[i]] = gaps[offsets[i] : offsets[i + 1]]
+    times = (torch.from_numpy(padded_gaps),) if timed else ()
+    logits = module(torch.from_numpy(padded), torch.from_numpy(lengths), *times).log_softmax(-1).detach().numpy()
     want = logits if pooling else np.concatenate([logits[i, : lengths[i]] for i in range(3)])
-    np.testing.assert_allclose(inference.log_probs(cell, module.arrays(), x, lengths, pooling), want, atol=1e-12)
+    params = module.arrays() | ({"time_unit": np.ones(1)} if timed else {})
+    np.testing.assert_allclose(inference.log_probs(cell, params, x, lengths, pooling, gaps), want, atol=1e-12)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -336,6 +346,75 @@ def test_a_fitted_tagger_is_used_without_torch(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _not_silent(model):
+    """The model with labels that depend on its state: a few epochs may have left them as they were at first."""
+    model.parameters["label_weight"][:] = np.random.default_rng(0).normal(size=model.parameters["label_weight"].shape)
+    assert model.parameters["label_weight"].any()
+    return model
+
+
+@pytest.mark.parametrize("time_aware", [False, True])
+@pytest.mark.parametrize("kind", ["tagger", "last", "mean"])
+def test_a_stream_is_the_filter(kind, time_aware):
+    """Each step's probabilities are those of the sequence up to it, also from a state that was stored and taken up again."""
+    rng = np.random.default_rng(5)
+    seqs = tagged(6)
+    times = np.concatenate([np.cumsum(rng.uniform(0.2, 4.0, size=n)) for n in seqs.lengths])
+    seqs = sw.Sequences.from_arrays(
+        seqs.arrays(),
+        times=np.split(times, seqs.offsets[1:-1]),
+        labels=np.split(seqs.labels, seqs.offsets[1:-1]) if kind == "tagger" else ["a", "b"] * 3,
+    )
+    options = {"hidden": 3, "layers": 2, "cell": "lstm", "time_aware": time_aware}
+    model = sw.Tagger(**options) if kind == "tagger" else sw.Classifier(**options, pooling=kind)
+    _not_silent(model.fit(seqs, **QUICK))
+    assert ("time_unit" in model.parameters) == time_aware
+    one = seqs[0]
+    stream, gaps = model.stream(), np.diff(one.times, prepend=one.times[0])
+    for t in range(int(one.lengths[0])):
+        found = stream.update(one.values[t], elapsed=gaps[t])
+        so_far = model.predict(one.steps(0, t + 1)).probs[-1]
+        np.testing.assert_allclose(found, so_far, rtol=1e-12)
+        stream = model.stream(state=stream.to_bytes())
+    assert stream.step == one.lengths[0]
+    slower = model.stream()
+    for t in range(2):
+        last = slower.update(one.values[t], elapsed=1e6)
+    quick = model.stream()
+    for t in range(2):
+        other = quick.update(one.values[t], elapsed=0.0)
+    assert np.allclose(last, other, atol=1e-12) != time_aware
+
+
+def test_a_stream_needs_one_direction_and_what_the_model_sees():
+    model = sw.Tagger(hidden=3, bidirectional=True).fit(tagged(6), **QUICK)
+    with pytest.raises(UnsupportedError, match="stream"):
+        model.stream()
+    forward = sw.Tagger(hidden=3).fit(tagged(6), **QUICK).stream()
+    with pytest.raises(InputError, match="`y`"):
+        forward.update(1.0)
+    with pytest.raises(InputError, match="inputs"):
+        forward.update([1.0, 2.0], inputs=[1.0])
+
+
+def test_gaps_count_both_ways():
+    """A step's label seen from both sides changes when the gap after it does, but for the last one's."""
+    seqs = tagged(6)
+    even = sw.Sequences.from_arrays(
+        seqs.arrays(),
+        times=[np.arange(n) * 1.0 for n in seqs.lengths],
+        labels=np.split(seqs.labels, seqs.offsets[1:-1]),
+    )
+    model = _not_silent(sw.Tagger(hidden=3, bidirectional=True, time_aware=True).fit(even, **QUICK))
+    y = even.arrays()[0]
+    late = np.arange(len(y)) * 1.0
+    late[3:] += 5.0
+    before, after = (
+        model.predict(sw.Sequences.from_arrays([y], times=[t])).probs for t in (np.arange(len(y)) * 1.0, late)
+    )
+    assert (np.abs(before - after).max(axis=1) > 0).all()
 
 
 def test_a_table_may_say_a_sequences_label_in_each_of_its_rows():

@@ -12,6 +12,7 @@ import numpy as np
 
 from statewise.kernels._jit import compilation_seconds
 from statewise.models.base import Density, Trainable
+from statewise.models.reading import Reading
 from statewise.results.comparison import WindowForecast
 from statewise.sequences.sequences import Sequences
 from statewise.sequences.split import Window
@@ -34,22 +35,24 @@ def run_window(
     level: tuple[float, ...],
     refit: bool,
     fit_options: Mapping[str, Any],
+    reading: Reading | None = None,
 ) -> WindowResult:
     """Fit an unfitted clone to the window's past only, forecast `horizon` steps, and score.
 
     The log score of the future is log p(past and future) − log p(past) step by step, which by the chain rule is the log density of
-    the whole future path given the past; the future enters this scoring and nothing else.
+    the whole future path given the past; the future enters this scoring and nothing else. A model that carries a state reads the past once
+    for both, and with ``refit=False`` the whole sequences once for all windows: `reading`.
     """
     begun, compiled = time.perf_counter(), compilation_seconds()
     if refit:
         model = fit_clone(model, window.past, fit_options)
     seconds = time.perf_counter() - begun - (compilation_seconds() - compiled)
-    positions = [window.past.ids.index(name) for name in window.future.ids]
-    past = window.past[positions]
+    if refit or reading is None:
+        reading = model.reading(_joined(seqs, window))
     inputs = _padded(window.future, horizon) if seqs.inputs is not None else None
-    forecast = model.forecast(past, steps=horizon, level=level, inputs=inputs)
+    forecast = reading.forecast(window.future.ids, window.origins, horizon, level, inputs)
     actual = _padded_values(window.future, horizon)
-    scores = _log_scores(model, seqs, window, horizon)
+    scores = _log_scores(reading, window, horizon)
     return WindowResult(model, WindowForecast(window.index, forecast, actual, window.origins, scores), seconds)
 
 
@@ -61,16 +64,22 @@ def fit_clone(model: Density, past: Sequences, fit_options: Mapping[str, Any]) -
     return fresh.fit(past, **{name: value for name, value in fit_options.items() if name in known})
 
 
-def _log_scores(model: Density, seqs: Sequences, window: Window, horizon: int) -> np.ndarray:
-    """(N, horizon) log density of each future step given all steps before it; NaN where nothing was observed."""
+def _joined(seqs: Sequences, window: Window) -> Sequences:
+    """The sequences that have a future, to its end."""
     spans = [(0, 0)] * len(seqs)
     for name, origin, length in zip(window.future.ids, window.origins, window.future.lengths, strict=True):
         spans[seqs.ids.index(name)] = (0, int(origin + length))
-    joined = seqs.cut(spans)
-    per_step = np.split(model.log_prob(joined, per_step=True), joined.offsets[1:-1])
-    scores = np.full((len(joined), horizon), np.nan)
-    for i, (steps, origin) in enumerate(zip(per_step, window.origins, strict=True)):
-        scores[i, : len(steps) - origin] = steps[origin:]
+    return seqs.cut(spans)
+
+
+def _log_scores(reading: Reading, window: Window, horizon: int) -> np.ndarray:
+    """(N, horizon) log density of each future step given all steps before it; NaN where nothing was observed."""
+    scores = np.full((len(window.future), horizon), np.nan)
+    for i, (name, origin, length) in enumerate(
+        zip(window.future.ids, window.origins, window.future.lengths, strict=True)
+    ):
+        begin = int(reading.seqs.offsets[reading.seqs.ids.index(name)] + origin)
+        scores[i, :length] = reading.log_prob_steps[begin : begin + length]
     actual = _padded_values(window.future, horizon)
     return np.where(np.isnan(actual).all(axis=2), np.nan, scores)
 

@@ -83,11 +83,14 @@ def compare(
             own = {**options, **_options_for(name, model, fit_options)}
             is_baseline = name in baselines
             done: list[WindowResult] = []
-            failure = None
+            failure, again = None, refit or is_baseline
+            reading = None
             for cut in cuts:
                 advance(0, f"{name}, window {cut.index + 1} of {len(cuts)}")
                 try:
-                    done.append(run_window(model, seqs, cut, horizon, levels, refit or is_baseline, own))
+                    if not again and reading is None:
+                        reading = model.reading(seqs)
+                    done.append(run_window(model, seqs, cut, horizon, levels, again, own, reading))
                 except StatewiseError as error:
                     failure = f"window {cut.index + 1}: {error}"
                 advance()

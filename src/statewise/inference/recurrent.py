@@ -28,7 +28,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from statewise._core.errors import NumericalError
 from statewise.cells import CELLS, Cell, layer_count, layer_parameters
 from statewise.nn import head
 from statewise.nn.outputs import NUMPY, OUTPUTS, Law, Output
@@ -38,9 +37,7 @@ from statewise.sequences.sequences import Sequences
 Parameters = Mapping[str, np.ndarray]
 
 _SQUASH = 3.0
-_MOST_PATHS = 2000  # simulated side by side: more do not fit a processor's cache and take four times as long
 _BURN_IN = 100
-PATHS = 400  # of a forecast
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,15 @@ class Features:
 
 def features(params: Parameters, seqs: Sequences, output: Output | None = None) -> Features:
     """The network's view of sequences; a row depends on earlier values and on inputs up to its own step only."""
-    values = view(params, seqs.values, _output(params, output))
+    values = view(params, seqs.values, output_of(params, output))
     inputs = scaled_inputs(params, seqs.inputs, len(values))
     step = np.arange(len(values)) - np.repeat(seqs.offsets[:-1], seqs.lengths)
     past = [_lagged(values, step, lag) for lag in params["lags"].tolist()]
     gaps = usual_gaps(seqs, float(params["time_unit"][0])) if "time_unit" in params else None
-    return Features(_cell_view(past[0], inputs, seqs.dim), _skip_view(past, inputs, seqs.dim), values, gaps)
+    return Features(cell_view(past[0], inputs, seqs.dim), skip_view(past, inputs, seqs.dim), values, gaps)
 
 
-def _output(params: Parameters, output: Output | None) -> Output:
+def output_of(params: Parameters, output: Output | None) -> Output:
     return OUTPUTS["gaussian"](len(params["value_mean"])) if output is None else output
 
 
@@ -131,12 +128,12 @@ def _filled(values: np.ndarray, dim: int) -> list[np.ndarray]:
     return [np.where(seen, values, 0.0), seen[..., :: values.shape[-1] // dim].astype(np.float64)]
 
 
-def _cell_view(last: np.ndarray, inputs: np.ndarray, dim: int) -> np.ndarray:
+def cell_view(last: np.ndarray, inputs: np.ndarray, dim: int) -> np.ndarray:
     value, seen = _filled(last, dim)
     return np.concatenate([squash(value), seen, squash(inputs)], axis=-1)
 
 
-def _skip_view(past: list[np.ndarray], inputs: np.ndarray, dim: int) -> np.ndarray:
+def skip_view(past: list[np.ndarray], inputs: np.ndarray, dim: int) -> np.ndarray:
     return np.concatenate([part for values in past for part in _filled(values, dim)] + [inputs], axis=-1)
 
 
@@ -182,18 +179,31 @@ def states(
     return found
 
 
-def laws(cell: str, params: Parameters, seqs: Sequences, output: Output) -> Law:
-    """The law of each row given the rows before it; of a continuous output, of standardised values."""
+@dataclass(frozen=True)
+class Read:
+    """One pass over sequences: what the network saw, and for each layer (rows, n) the state after each step. From any row a forecast can begin."""
+
+    seen: Features
+    layers: list[np.ndarray]
+
+
+def read(cell: str, params: Parameters, seqs: Sequences, output: Output | None = None) -> Read:
+    """The sequences, read once."""
     seen = features(params, seqs, output)
-    top = states(cell, params, seen.cell, seqs.lengths, seen.gaps)[-1]
-    return head.law(params, CELLS[cell].hidden(top), seen.skip)
+    return Read(seen, states(cell, params, seen.cell, seqs.lengths, seen.gaps))
+
+
+def laws(cell: str, params: Parameters, seqs: Sequences, output: Output, past: Read | None = None) -> Law:
+    """The law of each row given the rows before it; of a continuous output, of standardised values. `past` if they have been read."""
+    past = read(cell, params, seqs, output) if past is None else past
+    return head.law(params, CELLS[cell].hidden(past.layers[-1]), past.seen.skip)
 
 
 def moments(
     cell: str, params: Parameters, seqs: Sequences, output: Output | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, p) one-step-ahead means and variances, in the data's units."""
-    output = _output(params, output)
+    output = output_of(params, output)
     law = laws(cell, params, seqs, output)
     return _in_units(params, output, law)
 
@@ -214,10 +224,12 @@ def predictions(
     return *_in_units(params, output, law), np.where(np.isnan(seqs.values), np.nan, residuals)
 
 
-def log_prob_steps(cell: str, params: Parameters, seqs: Sequences, output: Output | None = None) -> np.ndarray:
+def log_prob_steps(
+    cell: str, params: Parameters, seqs: Sequences, output: Output | None = None, past: Read | None = None
+) -> np.ndarray:
     """(rows,) log density of the observed entries of each row given the rows before it, in the data's units; 0 where nothing was observed."""
-    output = _output(params, output)
-    return _row_densities(params, laws(cell, params, seqs, output), seqs.values, output)
+    output = output_of(params, output)
+    return _row_densities(params, laws(cell, params, seqs, output, past), seqs.values, output)
 
 
 def _row_densities(params: Parameters, law: Law, values: np.ndarray, output: Output) -> np.ndarray:
@@ -232,154 +244,6 @@ def _row_densities(params: Parameters, law: Law, values: np.ndarray, output: Out
 def row_density(params: Parameters, law: Law, row: np.ndarray, output: Output) -> float:
     """Log density of one row (1, p) under its law; 0 if nothing was observed."""
     return float(_row_densities(params, law, row, output)[0])
-
-
-# --- simulation --------------------------------------------------------------------------------------------------------
-
-
-def forecast_paths(
-    cell: str,
-    params: Parameters,
-    seqs: Sequences,
-    steps: int,
-    inputs: np.ndarray | None,
-    count: int,
-    rng: np.random.Generator,
-    output: Output | None = None,
-    gaps: np.ndarray | None = None,
-) -> np.ndarray:
-    """(count, N, steps, p) sample paths after the end of each sequence, in the data's units; inputs (N, steps, u), gaps (N, steps).
-
-    Every sequence meets the same random numbers, so a sequence's forecast does not depend on which others are there.
-    """
-    output = _output(params, output)
-    noise = rng.standard_normal((steps, count, output.noise_size))
-    seen = features(params, seqs, output)
-    ends = seqs.offsets[1:] - 1
-    last = [layer[ends] for layer in states(cell, params, seen.cell, seqs.lengths, seen.gaps)]
-    past = _tails(seen.values, seqs, int(params["lags"].max()))
-    paths = np.empty((count, len(seqs), steps, seqs.dim))
-    size = max(1, _MOST_PATHS // count)
-    for begin in range(0, len(seqs), size):
-        block = slice(begin, begin + size)
-        width = len(ends[block])
-        given = None if inputs is None else np.repeat(inputs[block], count, axis=0)
-        drawn = simulate(
-            cell,
-            params,
-            [np.repeat(layer[block], count, axis=0) for layer in last],
-            np.repeat(past[block], count, axis=0),
-            np.tile(noise, (1, width, 1)),
-            given,
-            output,
-            None if gaps is None else np.repeat(gaps[block], count, axis=0),
-        )
-        paths[:, block] = np.moveaxis(drawn.reshape(width, count, steps, -1), 1, 0)
-    return paths
-
-
-def _tails(values: np.ndarray, seqs: Sequences, size: int) -> np.ndarray:
-    """(N, size, p) the last values of each sequence, NaN before its beginning."""
-    tails = np.full((len(seqs), size, values.shape[1]), np.nan)
-    for i, (start, end) in enumerate(zip(seqs.offsets[:-1], seqs.offsets[1:], strict=True)):
-        kept = min(size, int(end - start))
-        tails[i, size - kept :] = values[end - kept : end]
-    return tails
-
-
-def sample_paths(
-    cell: str,
-    params: Parameters,
-    length: int,
-    count: int,
-    inputs: np.ndarray | None,
-    rng: np.random.Generator,
-    output: Output | None = None,
-) -> np.ndarray:
-    """(count, length, p) sequences drawn from the beginning, in the data's units, at usual gaps; inputs (count, length, u)."""
-    output = _output(params, output)
-    begin, past = beginning(cell, params, count)
-    noise = rng.standard_normal((length, count, output.noise_size))
-    return simulate(cell, params, begin, past, noise, inputs, output)
-
-
-def beginning(cell: str, params: Parameters, count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """For `count` sequences that begin: each layer's state (count, n), and the view of what was before (count, largest lag, v)."""
-    layers = (layer_parameters(params, layer) for layer in range(layer_count(params)))
-    past = np.full((count, int(params["lags"].max()), len(params["value_mean"])), np.nan)
-    return [np.zeros((count, CELLS[cell].state_size(layer))) for layer in layers], past
-
-
-def advance(
-    cell: str,
-    params: Parameters,
-    state: list[np.ndarray],
-    past: np.ndarray,
-    inputs: np.ndarray | None,
-    output: Output,
-    gap: np.ndarray,
-) -> tuple[Law, list[np.ndarray]]:
-    """The law of the next row of sequences, and each layer's state after the step.
-
-    Args:
-        state: for each layer, (count, n) the state after the step before.
-        past: (count, at least the largest lag, v) the standardised view of the last values, NaN where missing.
-        inputs: (count, 1, u) of the next step in the data's units, or None.
-        gap: (count, 1) time since the step before, in usual gaps.
-    """
-    u = scaled_inputs(params, None if inputs is None else inputs[:, 0], len(past))
-    views = [past[:, past.shape[1] - lag] for lag in params["lags"].tolist()]
-    h, after = _cell_view(views[0], u, output.dim), []
-    for k, before in enumerate(state):
-        layer = layer_parameters(params, k)
-        fade = decays(CELLS[cell], layer, gap[:, 0])
-        after.append(CELLS[cell].step(layer, h, before if fade is None else before * fade))
-        h = CELLS[cell].hidden(after[-1])
-    return head.law(params, h, _skip_view(views, u, output.dim)), after
-
-
-def simulate(
-    cell: str,
-    params: Parameters,
-    begin: list[np.ndarray],
-    past: np.ndarray,
-    noise: np.ndarray,
-    inputs: np.ndarray | None,
-    output: Output | None = None,
-    gaps: np.ndarray | None = None,
-) -> np.ndarray:
-    """(paths, steps, p) continuations in the data's units.
-
-    Args:
-        begin: for each layer, (paths, n) the state after the last known step.
-        past: (paths, largest lag, v) the standardised view of the last known values, NaN where missing.
-        noise: (steps, paths, noise_size) standard normal numbers.
-        inputs: (paths, steps, u) in the data's units, or None.
-        output: what the head means; normal unless given.
-        gaps: (paths, steps) in usual gaps; 1 unless given.
-
-    Raises:
-        NumericalError: a path left the range of floating-point numbers.
-    """
-    output = _output(params, output)
-    known, steps = past.shape[1], len(noise)
-    gaps = np.ones((len(past), steps)) if gaps is None else gaps
-    line = np.concatenate([past, np.empty((len(past), steps, past.shape[2]))], axis=1)
-    drawn = np.empty((len(past), steps, output.dim))
-    state = list(begin)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(steps):
-            given = None if inputs is None else inputs[:, t : t + 1]
-            law, state = advance(cell, params, state, line[:, : known + t], given, output, gaps[:, t : t + 1])
-            drawn[:, t] = output.draw(law, noise[t])
-            line[:, known + t] = drawn[:, t] if output.continuous else view(params, drawn[:, t], output)
-        result = params["value_mean"] + params["value_scale"] * drawn if output.continuous else drawn
-    if not np.isfinite(result).all():
-        raise NumericalError(
-            f"a simulated path left the range of floating-point numbers within {steps} steps: the fitted dynamics are explosive; "
-            "ask for fewer steps, or fit to differences of the data"
-        )
-    return result
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ machine).
 view of a row gives a new name, and in a loop over short rows they take as long as the arithmetic. Such a function, and what
 it calls, allocates nothing, returns no array and assigns no slice to a slice; products by BLAS go through `gemm`.
 
+``held=True`` keeps the GIL: for a kernel that is done in a microsecond, before another thread could have it.
+
 Decorate a function once: numba's cache tells functions apart by name and line, not by flags. Nor does the cache see a change
 in a function that another file's kernel has taken in: delete the `.nbi` files after one.
 """
@@ -37,16 +39,18 @@ FAST = frozenset({"contract", "arcp", "nsz"})
 @overload
 def jit(function: F) -> F: ...
 @overload
-def jit(*, fast: bool = False, inline: bool = False, counted: bool = True) -> Callable[[F], F]: ...
-def jit(function: Any = None, *, fast: bool = False, inline: bool = False, counted: bool = True) -> Any:
-    """Compile a kernel: ``@jit``, or ``@jit(fast=True)`` for the NaN-safe fast math; `inline` for tiny helpers, ``counted=False`` for inner loops."""
-    decorate = _policy(fast=fast, inline=inline, counted=counted)
+def jit(*, fast: bool = False, inline: bool = False, counted: bool = True, held: bool = False) -> Callable[[F], F]: ...
+def jit(
+    function: Any = None, *, fast: bool = False, inline: bool = False, counted: bool = True, held: bool = False
+) -> Any:
+    """Compile a kernel: ``@jit``, or ``@jit(fast=True)`` for the NaN-safe fast math; `inline` for tiny helpers, `counted` and `held` as above."""
+    decorate = _policy(fast=fast, inline=inline, counted=counted, held=held)
     return decorate if function is None else decorate(function)
 
 
-def _policy(*, fast: bool, inline: bool, counted: bool) -> Callable[[Any], Any]:
+def _policy(*, fast: bool, inline: bool, counted: bool, held: bool) -> Callable[[Any], Any]:
     flags: dict[str, Any] = {
-        "nogil": True,
+        "nogil": not held,
         "error_model": "numpy",
         "fastmath": set(FAST) if fast else False,
         "inline": "always" if inline else "never",
@@ -63,6 +67,19 @@ def _policy(*, fast: bool, inline: bool, counted: bool) -> Callable[[Any], Any]:
             return numba.njit(function, cache=False, **flags)
 
     return decorate
+
+
+def entry(kernel: Any, *arguments: Any) -> Callable[..., Any]:
+    """The kernel for arguments of these types, after a call with them, without the .1 µs in which numba finds out the types of each call's.
+
+    The caller sees to it that they are those, contiguity excepted (`_address.is_whole`): nothing else would.
+    """
+    kernel(*arguments)
+    if not hasattr(kernel, "overloads"):  # plain Python
+        result: Callable[..., Any] = kernel
+        return result
+    found: Callable[..., Any] = kernel.overloads[tuple(map(numba.typeof, arguments))].entry_point
+    return found
 
 
 @jit

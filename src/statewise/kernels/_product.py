@@ -6,7 +6,7 @@ from statewise.kernels._jit import jit
 from statewise.kernels._lanes import multiply_rows, width
 
 
-@jit
+@jit(counted=False)
 def _four_rows(a, row, first, last, w, w_row, column, out, out_row, out_column, columns):
     lanes, j = width(w), 0
     while j + 4 * lanes <= columns:
@@ -19,7 +19,7 @@ def _four_rows(a, row, first, last, w, w_row, column, out, out_row, out_column, 
         multiply_rows(a, row, first, last, w, w_row, column + j, out, out_row, out_column + j, 4, 1)
 
 
-@jit
+@jit(counted=False)
 def _one_row(a, row, first, last, w, w_row, column, out, out_row, out_column, columns):
     lanes, j = width(w), 0
     while j + 8 * lanes <= columns:
@@ -35,7 +35,7 @@ def _one_row(a, row, first, last, w, w_row, column, out, out_row, out_column, co
         multiply_rows(a, row, first, last, w, w_row, column + j, out, out_row, out_column + j, 1, 1)
 
 
-@jit
+@jit(counted=False)
 def product(a, row, rows, first, last, w, w_row, column, columns, out, out_row, out_column):
     """out[out_row + i, out_column + j] ← Σₖ a[row + i, first + k] w[w_row + k, column + j] for i < rows, j < columns, k < last − first.
 

@@ -1,83 +1,70 @@
 """What every recurrent kernel does around its own equations: walk the steps, carry the state, gather the upstream gradient.
 
-Layout, for R rows in all (the real steps of all sequences), B sequences, d inputs and H units, padded to Hp, a multiple of the
-width of a block: the rows of step t are ``offsets[t] … offsets[t] + sizes[t] − 1``, sequences in the order of falling lengths, as in
-torch's PackedSequence. A row of `operand` (R, d + 1 + Hp) is [x | 1 | the state that enters the product].
-A shard is the sequences [first, last). `decay` (R, Hp) multiplies the carried state before the step, `mask` (B, Hp) what enters the
-product in addition; both may be None. `norm` (3, Hp), or None, normalises it there: rows of gain, shift, and 1 where a column
-is a unit; `normed` (R, Hp + width) keeps (h − mean) / sd and 1 / sd, sd² being the variance over the units plus 1e-5. `kept` holds the carried state
-in its columns from `place` on: it is `operand` itself while there is neither mask nor norm.
+Rows. For R real steps of all sequences, B sequences, d inputs and H units, padded to Hp, a multiple of the width of a block, the rows of step t of
+what the caller sees are ``offsets[t] … offsets[t] + sizes[t] − 1``, sequences in the order of falling lengths, as in torch's PackedSequence.
+A shard is the sequences [first, last). What only the two passes see (`operand`, `kept`, `saved`, `normed`) has a shard's rows one after another
+in the order in which they are computed, from `base` on, so that several steps of a shard are one block of rows.
+
+A row of `operand` (R, d + 1 + Hp) is [x | 1 | the state that enters the product]. `decay` (R, Hp) multiplies the carried state before the step,
+`mask` (B, Hp) what enters the product in addition; both may be None. `kept` holds the carried state in its columns from `place` on: it is
+`operand` itself while there is no mask.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any, NamedTuple
 
 from statewise.kernels._jit import jit
-from statewise.kernels._lanes import load, store, total, width, zeros
-
-_EPSILON = 1e-5  # of torch.nn.LayerNorm
+from statewise.kernels._lanes import load, store, width
 
 
-@jit
-def step_at(k, steps, reverse):
-    """The k-th step to be computed."""
-    return steps - 1 - k if reverse else k
+class Walk(NamedTuple):
+    """The steps of a shard: sizes and offsets (T,) of the packed rows, the shard's first own row, its sequences, and the direction."""
+
+    sizes: Any
+    offsets: Any
+    base: int
+    first: int
+    last: int
+    reverse: bool
 
 
-@jit
-def active(sizes, t, first, last):
-    """Sequences of the shard that are alive at step t."""
-    return max(0, min(last, sizes[t]) - first)
+class Carry(NamedTuple):
+    """What carries the state from step to step."""
+
+    operand: Any
+    kept: Any
+    place: int
+    decay: Any
+    mask: Any
 
 
-@jit
-def _normalise(kept, place, norm, normed, row, size):
-    """normed[row] ← (h − mean) / sd of the carried state, and 1 / sd."""
-    padded, lanes = norm.shape[1], width(norm)
-    sums = zeros(norm)
-    for j in range(0, padded, lanes):
-        sums = sums + load(kept, row, place + j)
-    mean = total(sums) / size
-    squares = zeros(norm)
-    for j in range(0, padded, lanes):
-        d = (load(kept, row, place + j) - mean) * load(norm, 2, j)
-        squares = squares + d * d
-        store(normed, row, j, d)
-    inverse = 1.0 / math.sqrt(total(squares) / size + _EPSILON)
-    for j in range(0, padded, lanes):
-        store(normed, row, j, load(normed, row, j) * inverse)
-    normed[row, padded] = inverse
+@jit(counted=False)
+def rows_at(walk, k):
+    """(rows, first packed row) of the k-th step of the walk."""
+    t = walk.sizes.shape[0] - 1 - k if walk.reverse else k
+    return max(0, min(walk.last, walk.sizes[t]) - walk.first), walk.offsets[t] + walk.first
 
 
-@jit
-def begin(x, size, state, operand, kept, place, decay, mask, norm, normed, row, rows, first):
-    """Write the rows of one step's operand: the inputs, the 1 of the bias, and the state of the step before; `size` is H."""
+@jit(counted=False)
+def begin(x, state, operand, kept, place, decay, mask, row, own, rows, first):
+    """Write the rows of one step's operand: the inputs, the 1 of the bias, and the state of the step before."""
     inputs, lanes = x.shape[1], width(state)
     for i in range(rows):
-        r, b = row + i, first + i
+        r, b = own + i, first + i
         for j in range(inputs):
-            operand[r, j] = x[r, j]
+            operand[r, j] = x[row + i, j]
         operand[r, inputs] = 1
         for j in range(0, state.shape[1], lanes):
             h = load(state, b, j)
             if decay is not None:
-                h = h * load(decay, r, j)
+                h = h * load(decay, row + i, j)
             store(kept, r, place + j, h)
-        if norm is not None:
-            _normalise(kept, place, norm, normed, r, size)
-        if norm is not None or mask is not None:
-            for j in range(0, state.shape[1], lanes):
-                if norm is not None:
-                    h = load(normed, r, j) * load(norm, 0, j) + load(norm, 1, j)
-                else:
-                    h = load(kept, r, place + j)
-                if mask is not None:
-                    h = h * load(mask, b, j)
-                store(operand, r, inputs + 1 + j, h)
+            if mask is not None:
+                store(operand, r, inputs + 1 + j, h * load(mask, b, j))
 
 
-@jit
+@jit(counted=False)
 def finish(state, output, row, rows, first):
     """Write the rows of one step's output: the states, without the padding."""
     units = output.shape[1]
@@ -86,7 +73,7 @@ def finish(state, output, row, rows, first):
             output[row + i, j] = state[first + i, j]
 
 
-@jit
+@jit(counted=False)
 def receive(upstream, gradient, row, rows, first):
     """Add the gradient of one step's output to that of the state."""
     units = upstream.shape[1]
@@ -95,37 +82,18 @@ def receive(upstream, gradient, row, rows, first):
             gradient[first + i, j] += upstream[row + i, j]
 
 
-@jit
-def _through_norm(product, b, norm, normed, d_seen, row, size):
-    """product[b] ← the gradient of the carried state from that of the normalised one; the latter goes to d_seen[row]."""
-    padded, lanes = norm.shape[1], width(norm)
-    plain, along = zeros(norm), zeros(norm)
-    for j in range(0, padded, lanes):
-        g = load(product, b, j)
-        store(d_seen, row, j, g)
-        g = g * load(norm, 0, j)
-        plain = plain + g
-        along = along + g * load(normed, row, j)
-    mean, slope, inverse = total(plain) / size, total(along) / size, normed[row, padded]
-    for j in range(0, padded, lanes):
-        g = load(product, b, j) * load(norm, 0, j) - mean - load(normed, row, j) * slope
-        store(product, b, j, g * load(norm, 2, j) * inverse)
-
-
-@jit
-def hand_back(gradient, size, product, kept, place, decay, mask, norm, normed, d_seen, d_log_decay, row, rows, first):
+@jit(counted=False)
+def hand_back(gradient, product, kept, place, decay, mask, d_log_decay, row, own, rows, first):
     """gradient ← ∂/∂ the state of the step before, from what the cell left in `gradient` and in the rows of `product`."""
     lanes = width(gradient)
     for i in range(rows):
         r, b = row + i, first + i
-        if mask is not None:
-            for j in range(0, gradient.shape[1], lanes):
-                store(product, b, j, load(product, b, j) * load(mask, b, j))
-        if norm is not None:
-            _through_norm(product, b, norm, normed, d_seen, r, size)
         for j in range(0, gradient.shape[1], lanes):
-            g = load(product, b, j) + load(gradient, b, j)
+            g = load(product, b, j)
+            if mask is not None:
+                g = g * load(mask, b, j)
+            g = g + load(gradient, b, j)
             if decay is not None:
-                store(d_log_decay, r, j, g * load(kept, r, place + j))
+                store(d_log_decay, r, j, g * load(kept, own + i, place + j))
                 g = g * load(decay, r, j)
             store(gradient, b, j, g)

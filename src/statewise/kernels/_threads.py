@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 
 def thread_count() -> int:
@@ -18,6 +20,28 @@ def thread_count() -> int:
 @cache
 def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=64, thread_name_prefix="statewise")
+
+
+def share(work: Callable[[Any], None], parts: Sequence[Any], threads: int) -> None:
+    """Call ``work(part)`` for every part, at most so many at a time.
+
+    The caller takes parts too, and does not wait for a thread that has not begun, so that a busy machine costs little.
+    """
+    if threads == 1 or len(parts) == 1:
+        for part in parts:
+            work(part)
+        return
+    left = iter(parts)  # whoever is free takes the next one
+
+    def take() -> None:
+        for part in left:
+            work(part)
+
+    helpers = [pool().submit(take) for _ in range(min(threads, len(parts)) - 1)]
+    take()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
 
 
 if hasattr(os, "register_at_fork"):

@@ -27,7 +27,7 @@ _HIGH_32, _LOW_32 = (
 _HIGH_64, _LOW_64 = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
-@jit
+@jit(counted=False)
 def _parts_32(x):
     """(2ᵏ, exp(r) − 1) of float32."""
     shifted = x * _LOG2_E + _SHIFT_32
@@ -41,7 +41,7 @@ def _parts_32(x):
     return power_of_two(shifted, 127, 23), p * (r * r) + r
 
 
-@jit
+@jit(counted=False)
 def _parts_64(x):
     """(2ᵏ, exp(r) − 1) of float64."""
     shifted = x * _LOG2_E + _SHIFT_64
@@ -73,14 +73,14 @@ def _overload_parts(x: Any) -> Any:
     return lambda x: _parts_64(x)
 
 
-@jit
+@jit(counted=False)
 def tanh(x):
     power, q = parts(clip(x, -20.0, 20.0) * 2.0)
     e = power * q + (power - 1.0)
     return e / (e + 2.0)
 
 
-@jit
+@jit(counted=False)
 def sigmoid(x):
     power, q = parts(clip(x, -80.0, 80.0) * -1.0)
     return 1.0 / (power * q + (power + 1.0))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from statewise.kernels._jit import jit
 from statewise.kernels._lanes import add_columns, width
-from statewise.kernels._product import product
 
 _CHUNK = 64  # rows whose gradients stay in the first cache
 
@@ -44,37 +43,46 @@ def pack_backward(w_ih, w_hh, into, back, aside):
                 back[g * padded + j, k] = w_hh[row, k]
 
 
-@jit
-def _add_products(operand, d_gates, first, last, low, high, column, columns, both):
-    """both[k, n] += Σᵣ operand[r, k] d_gates[r, n] over rows [first, last), k in [low, high) and n in the columns."""
+@jit(counted=False)
+def _add_products(operand, first, last, d_gates, begin, low, high, column, columns, both):
+    """both[k, n] += Σᵣ operand[first + r, k] d_gates[begin + r, n], r < last − first, k in [low, high) and n in the columns."""
     lanes = width(operand)
     for n in range(column, column + columns, 2 * lanes):
         pair = n + 2 * lanes <= column + columns
         k = low
         while k + 8 <= high:
             if pair:
-                add_columns(operand, k, first, last, d_gates, first, n, both, k, n, 8, 2)
+                add_columns(operand, k, first, last, d_gates, begin, n, both, k, n, 8, 2)
             else:
-                add_columns(operand, k, first, last, d_gates, first, n, both, k, n, 8, 1)
+                add_columns(operand, k, first, last, d_gates, begin, n, both, k, n, 8, 1)
             k += 8
         while k < high:
             if pair:
-                add_columns(operand, k, first, last, d_gates, first, n, both, k, n, 1, 2)
+                add_columns(operand, k, first, last, d_gates, begin, n, both, k, n, 1, 2)
             else:
-                add_columns(operand, k, first, last, d_gates, first, n, both, k, n, 1, 1)
+                add_columns(operand, k, first, last, d_gates, begin, n, both, k, n, 1, 1)
             k += 1
 
 
-@jit
-def weight_gradient(operand, d_gates, inputs, into, onto, both, first, last):
-    """Columns of the blocks [first, last) of `both` (as `weight`, 0 on entry) ← the gradient of `weight`."""
-    padded = d_gates.shape[1] // (max(into.max(), onto.max()) + 1)
-    for row in range(0, operand.shape[0], _CHUNK):
-        end = min(row + _CHUNK, operand.shape[0])
-        for block in range(first, last):
-            low = 0 if (into == block).any() else inputs
-            high = operand.shape[1] if (onto == block).any() else inputs + 1
-            _add_products(operand, d_gates, row, end, low, high, block * padded, padded, both)
+@jit(counted=False)
+def _is_among(block, places):
+    found = False
+    for g in range(places.shape[0]):
+        found |= places[g] == block
+    return found
+
+
+@jit(counted=False)
+def weight_gradient(operand, own, count, d_gates, at, inputs, into, onto, both):
+    """Add to `both` (as `weight`; or None) its gradient from `count` rows, from `own` on in `operand` and from `at` on in `d_gates`."""
+    if both is not None:
+        padded = both.shape[0] - inputs - 1
+        for start in range(0, count, _CHUNK):
+            first, last, begin = own + start, own + min(start + _CHUNK, count), at + start
+            for block in range(both.shape[1] // padded):
+                low = 0 if _is_among(block, into) else inputs
+                high = operand.shape[1] if _is_among(block, onto) else inputs + 1
+                _add_products(operand, first, last, d_gates, begin, low, high, block * padded, padded, both)
 
 
 @jit
@@ -91,14 +99,3 @@ def unpack(both, into, onto, d_w_ih, d_w_hh, d_b_ih, d_b_hh):
                 d_w_hh[row, k] = both[inputs + 1 + k, right]
             d_b_ih[row] = both[inputs, left]
             d_b_hh[row] = both[inputs, right]
-
-
-@jit
-def input_gradient(d_gates, aside, meeting, work, d_x, first, last):
-    """d_x[r] ← the gradient of the inputs in rows [first, last), from the first `meeting` columns of the gates; `work` (4, dp) is scratch."""
-    for row in range(first, last, 4):
-        rows = min(4, last - row)
-        product(d_gates, row, rows, 0, meeting, aside, 0, 0, aside.shape[1], work, 0, 0)
-        for i in range(rows):
-            for k in range(d_x.shape[1]):
-                d_x[row + i, k] = work[i, k]

@@ -1,4 +1,4 @@
-"""The gated recurrent unit of torch.nn.GRU, forward and backward.
+"""One step of the gated recurrent unit of torch.nn.GRU, forward and backward.
 
 ::
 
@@ -8,7 +8,7 @@
     n = tanh(W_in x + b_in + r q)
     h[t] = (1 − z) n + z h[t−1]
 
-`_steps` has the layout. The columns of the gates are n, r, z, q, each Hp wide: the first three meet the input, the last three the
+`recurrence` has the layout. The columns of the gates are n, r, z, q, each Hp wide: the first three meet the input, the last three the
 state. `weight` (d + 1 + Hp, 4 Hp) is [W_ih | b | W_hh]ᵀ and `back` (3 Hp, Hp) is W_hh in the order r, z, n; padding is 0.
 """
 
@@ -16,118 +16,36 @@ from __future__ import annotations
 
 from statewise.kernels._jit import jit
 from statewise.kernels._lanes import load, store, width
-from statewise.kernels._product import product
-from statewise.kernels._steps import active, begin, finish, hand_back, receive, step_at
 from statewise.kernels._vector_math import sigmoid, tanh
 
 
-@jit
-def advance(inputs, operand, row, rows, kept, place, weight, saved, state, first):
-    """One step of some rows: `operand` to `saved` and `state`."""
-    padded, lanes, wide = state.shape[1], width(state), operand.shape[1]
-    product(operand, row, rows, 0, inputs + 1, weight, 0, 0, padded, saved, row, 0)
-    product(operand, row, rows, 0, wide, weight, 0, padded, 2 * padded, saved, row, padded)
-    product(operand, row, rows, inputs, wide, weight, inputs, 3 * padded, padded, saved, row, 3 * padded)
+@jit(counted=False)
+def advance(saved, own, rows, kept, place, state, first):
+    """`saved` (R, 4 Hp): the arguments of n (without r q), r, z, and q → n, r, z, q; h to `state`."""
+    padded = state.shape[1]
     for i in range(rows):
-        for j in range(0, padded, lanes):
-            r = sigmoid(load(saved, row + i, padded + j))
-            z = sigmoid(load(saved, row + i, 2 * padded + j))
-            n = tanh(load(saved, row + i, j) + r * load(saved, row + i, 3 * padded + j))
-            store(saved, row + i, j, n)
-            store(saved, row + i, padded + j, r)
-            store(saved, row + i, 2 * padded + j, z)
-            store(state, first + i, j, n + z * (load(kept, row + i, place + j) - n))
+        for j in range(0, padded, width(state)):
+            r = sigmoid(load(saved, own + i, padded + j))
+            z = sigmoid(load(saved, own + i, 2 * padded + j))
+            n = tanh(load(saved, own + i, j) + r * load(saved, own + i, 3 * padded + j))
+            store(saved, own + i, j, n)
+            store(saved, own + i, padded + j, r)
+            store(saved, own + i, 2 * padded + j, z)
+            store(state, first + i, j, n + z * (load(kept, own + i, place + j) - n))
 
 
-@jit
-def forward(
-    x,
-    operand,
-    kept,
-    place,
-    decay,
-    mask,
-    norm,
-    normed,
-    weight,
-    saved,
-    state,
-    output,
-    sizes,
-    offsets,
-    first,
-    last,
-    reverse,
-):
-    """Fill `operand`, `kept`, `saved` (R, 4 Hp) with n, r, z, q and `output` (R, H).
-
-    `state` (B, Hp) is the first state on entry and the last on return.
-    """
-    steps = sizes.shape[0]
-    for k in range(steps):
-        t = step_at(k, steps, reverse)
-        rows, row = active(sizes, t, first, last), offsets[t] + first
-        begin(x, output.shape[1], state, operand, kept, place, decay, mask, norm, normed, row, rows, first)
-        advance(x.shape[1], operand, row, rows, kept, place, weight, saved, state, first)
-        finish(state, output, row, rows, first)
-
-
-@jit
-def backward(
-    upstream,
-    kept,
-    place,
-    decay,
-    mask,
-    norm,
-    normed,
-    d_seen,
-    back,
-    saved,
-    gradient,
-    work,
-    d_gates,
-    d_log_decay,
-    sizes,
-    offsets,
-    first,
-    last,
-    reverse,
-):
-    """Fill `d_gates` (R, 4 Hp), the gradients of the arguments of n, r, z and of q, `d_log_decay`, and `d_seen` (R, Hp), of the normalised state.
-
-    `gradient` (B, Hp) is that of the last state on entry and of the first on return; `work` (B, Hp) is scratch.
-    """
-    steps, padded, lanes = sizes.shape[0], gradient.shape[1], width(gradient)
-    for k in range(steps):
-        t = step_at(k, steps, not reverse)
-        rows, row = active(sizes, t, first, last), offsets[t] + first
-        receive(upstream, gradient, row, rows, first)
-        for i in range(rows):
-            for j in range(0, padded, lanes):
-                g = load(gradient, first + i, j)
-                n, r = load(saved, row + i, j), load(saved, row + i, padded + j)
-                z, q = load(saved, row + i, 2 * padded + j), load(saved, row + i, 3 * padded + j)
-                d_n = g * (1.0 - z) * (1.0 - n * n)
-                store(d_gates, row + i, j, d_n)
-                store(d_gates, row + i, padded + j, d_n * q * r * (1.0 - r))
-                store(d_gates, row + i, 2 * padded + j, g * (load(kept, row + i, place + j) - n) * z * (1.0 - z))
-                store(d_gates, row + i, 3 * padded + j, d_n * r)
-                store(gradient, first + i, j, g * z)
-        product(d_gates, row, rows, padded, 4 * padded, back, 0, 0, padded, work, first, 0)
-        hand_back(
-            gradient,
-            upstream.shape[1],
-            work,
-            kept,
-            place,
-            decay,
-            mask,
-            norm,
-            normed,
-            d_seen,
-            d_log_decay,
-            row,
-            rows,
-            first,
-        )
+@jit(counted=False)
+def retreat(saved, own, rows, kept, place, gradient, first, d_gates, at):
+    """`d_gates` (·, 4 Hp) from row `at` on: the gradients of the arguments of n, r, z and of q; `gradient` ← what reaches h[t−1] by z."""
+    padded = gradient.shape[1]
+    for i in range(rows):
+        for j in range(0, padded, width(gradient)):
+            g = load(gradient, first + i, j)
+            n, r = load(saved, own + i, j), load(saved, own + i, padded + j)
+            z, q = load(saved, own + i, 2 * padded + j), load(saved, own + i, 3 * padded + j)
+            d_n = g * (1.0 - z) * (1.0 - n * n)
+            store(d_gates, at + i, j, d_n)
+            store(d_gates, at + i, padded + j, d_n * q * r * (1.0 - r))
+            store(d_gates, at + i, 2 * padded + j, g * (load(kept, own + i, place + j) - n) * z * (1.0 - z))
+            store(d_gates, at + i, 3 * padded + j, d_n * r)
+            store(gradient, first + i, j, g * z)

@@ -3,9 +3,10 @@
 Nothing mixes the columns, so the time of a step is that of reading a and b and writing h: one sequential loop comes near the
 bandwidth of memory, and a parallel scan, which reads and writes them several times over, does not.
 
-Arrays have the axes (outer, time, middle, inner), contiguous: (batch, time, 1, hidden) or (1, time, batch, hidden). Each kernel does the
-sequences o0 … o1 − 1 of the outer and m0 … m1 − 1 of the middle axis. A sequence's steps from its length on are not read; there h and
-the gradients are 0. The innermost loops touch few arrays, by the plainest indices, or LLVM would not vectorise them.
+Kernels see matrices: row o T + t is step t of the sequences in the outer axis o, its C columns are those of the middle and the inner axis. Real
+numbers go by blocks (`_lanes`), and results that the caches could not hold are written past them; what the next step needs of a row is kept apart, in
+`carried` (outer, C). Each call does the outer axis from o0 to o1 and the segments m0 … m1 − 1 of `inner` columns. Segment m has `lengths[o, m]`
+steps; later ones are not read, and there h and the gradients are 0.
 
 The gradient is that of Re Σ conj(g) h, PyTorch's convention for complex numbers:
 d[t] = g[t] + conj(a[t+1]) d[t+1], ∂b[t] = d[t], ∂a[t] = d[t] conj(h[t−1]), ∂h[0] = conj(a[1]) d[1].
@@ -15,106 +16,127 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from statewise.kernels import _threads
 from statewise.kernels._jit import jit
+from statewise.kernels._lanes import BLOCK_BYTES, load, store, width
+from statewise.kernels._past_caches import store_past
 
 _WORTH_SHARING = 1_000_000  # numbers; with fewer, waking a thread takes as long as it saves
 _PARTS = 2  # for each thread
+_SEGMENT = 512  # columns at least, where they are not bound to sequences
+_PAST_GRADIENTS, _PAST_STATES = 2**22, 2**24  # bytes from which results go past the caches; the states are read again
+
+
+@jit(counted=False)
+def _whole_blocks_forward(a, a_row, b, row, carried, o, h, j0, j1, past):
+    lanes, j = width(b), j0
+    while j + lanes <= j1:
+        value = load(a, a_row, j) * load(carried, o, j) + load(b, row, j)
+        store(carried, o, j, value)
+        if past:
+            store_past(h, row, j, value)
+        else:
+            store(h, row, j, value)
+        j += lanes
+    return j
+
+
+@jit(counted=False)
+def _whole_blocks_backward(a, a_row, before, before_row, g, row, carried, o, da, da_row, db, j0, j1, vary, past):
+    lanes, j = width(g), j0
+    while j + lanes <= j1:
+        d = load(g, row, j) + load(carried, o, j)
+        product = d * load(before, before_row, j)
+        if not vary:
+            store(db, row, j, d)
+            store(da, da_row, j, load(da, da_row, j) + product)
+        elif past:
+            store_past(db, row, j, d)
+            store_past(da, da_row, j, product)
+        else:
+            store(db, row, j, d)
+            store(da, da_row, j, product)
+        store(carried, o, j, d * load(a, a_row, j))
+        j += lanes
+    return j
+
+
+def _blocks_forward(*row: Any) -> Any:
+    """A row's whole blocks, where its numbers are real; returns the column behind them."""
+    return row[-3] if np.iscomplexobj(row[2]) else _whole_blocks_forward(*row)
+
+
+def _blocks_backward(*row: Any) -> Any:
+    """As `_blocks_forward`."""
+    return row[-4] if np.iscomplexobj(row[4]) else _whole_blocks_backward(*row)
+
+
+@overload(_blocks_forward, strict=False)
+def _overload_blocks_forward(*row: Any) -> Any:
+    if isinstance(row[2].dtype, types.Float):
+        return lambda *row: _whole_blocks_forward(*row)
+    return lambda *row: row[-3]
+
+
+@overload(_blocks_backward, strict=False)
+def _overload_blocks_backward(*row: Any) -> Any:
+    if isinstance(row[4].dtype, types.Float):
+        return lambda *row: _whole_blocks_backward(*row)
+    return lambda *row: row[-4]
 
 
 @jit(fast=True)
-def forward(a, b, start, lengths, h, o0, o1, m0, m1):
-    """h (outer, T, middle, inner) from a, b of the same shape, start (outer, middle, inner) and lengths (outer, middle)."""
+def forward(a, b, lengths, carried, h, inner, vary, past, o0, o1, m0, m1):
+    """h (outer T, C) from b of that shape, a of that shape (`vary`) or (1, C), and lengths (outer, segments); `carried` is the state before."""
+    steps = b.shape[0] // lengths.shape[0]
     for o in range(o0, o1):
-        for t in range(h.shape[1]):
+        for row in range(o * steps, (o + 1) * steps):
+            a_row = row if vary else 0
             for m in range(m0, m1):
-                if t >= lengths[o, m]:
-                    for k in range(h.shape[3]):
-                        h[o, t, m, k] = 0
-                elif t == 0:
-                    for k in range(h.shape[3]):
-                        h[o, 0, m, k] = a[o, 0, m, k] * start[o, m, k] + b[o, 0, m, k]
+                j0, j1 = m * inner, (m + 1) * inner
+                if row - o * steps >= lengths[o, m]:
+                    for j in range(j0, j1):
+                        h[row, j] = 0
                 else:
-                    for k in range(h.shape[3]):
-                        h[o, t, m, k] = a[o, t, m, k] * h[o, t - 1, m, k] + b[o, t, m, k]
+                    for j in range(_blocks_forward(a, a_row, b, row, carried, o, h, j0, j1, past), j1):
+                        carried[o, j] = a[a_row, j] * carried[o, j] + b[row, j]
+                        h[row, j] = carried[o, j]
 
 
 @jit(fast=True)
-def forward_constant(a, b, start, lengths, h, o0, o1, m0, m1):
-    """`forward` with one a (inner,) for all steps and sequences."""
-    for o in range(o0, o1):
-        for t in range(h.shape[1]):
-            for m in range(m0, m1):
-                if t >= lengths[o, m]:
-                    for k in range(h.shape[3]):
-                        h[o, t, m, k] = 0
-                elif t == 0:
-                    for k in range(h.shape[3]):
-                        h[o, 0, m, k] = a[k] * start[o, m, k] + b[o, 0, m, k]
-                else:
-                    for k in range(h.shape[3]):
-                        h[o, t, m, k] = a[k] * h[o, t - 1, m, k] + b[o, t, m, k]
-
-
-@jit(fast=True)
-def backward(a, start, lengths, h, g, da, db, dstart, o0, o1, m0, m1):
-    """da, db and dstart from the gradient g of h; where a length is 0, dstart stays as it is."""
-    steps = h.shape[1]
+def backward(a, start, lengths, h, g, carried, da, db, inner, vary, past, o0, o1, m0, m1):
+    """da and db from the gradient g of h; `carried`, 0 on entry, becomes that of start. Of one a for all steps, da (outer, C) is 0 on entry."""
+    steps = h.shape[0] // lengths.shape[0]
     for o in range(o0, o1):
         for back in range(steps):
             t = steps - 1 - back
+            row = o * steps + t
+            a_row, da_row = (row, row) if vary else (0, o)
             for m in range(m0, m1):
+                j0, j1 = m * inner, (m + 1) * inner
                 if t >= lengths[o, m]:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = 0
-                    for k in range(h.shape[3]):
-                        da[o, t, m, k] = 0
+                    for j in range(j0, j1):
+                        db[row, j] = 0
+                    if vary:
+                        for j in range(j0, j1):
+                            da[row, j] = 0
                     continue
-                if t == lengths[o, m] - 1:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = g[o, t, m, k]
-                else:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = g[o, t, m, k] + a[o, t + 1, m, k].conjugate() * db[o, t + 1, m, k]
-                if t > 0:
-                    for k in range(h.shape[3]):
-                        da[o, t, m, k] = db[o, t, m, k] * h[o, t - 1, m, k].conjugate()
-                else:
-                    for k in range(h.shape[3]):
-                        da[o, 0, m, k] = db[o, 0, m, k] * start[o, m, k].conjugate()
-                    for k in range(h.shape[3]):
-                        dstart[o, m, k] = a[o, 0, m, k].conjugate() * db[o, 0, m, k]
-
-
-@jit(fast=True)
-def backward_constant(a, start, lengths, h, g, da, db, dstart, o0, o1, m0, m1):
-    """`backward` with one a (inner,); to da (outer, middle, inner) is added what each sequence contributes."""
-    steps = h.shape[1]
-    for o in range(o0, o1):
-        for back in range(steps):
-            t = steps - 1 - back
-            for m in range(m0, m1):
-                if t >= lengths[o, m]:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = 0
-                    continue
-                if t == lengths[o, m] - 1:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = g[o, t, m, k]
-                else:
-                    for k in range(h.shape[3]):
-                        db[o, t, m, k] = g[o, t, m, k] + a[k].conjugate() * db[o, t + 1, m, k]
-                if t > 0:
-                    for k in range(h.shape[3]):
-                        da[o, m, k] += db[o, t, m, k] * h[o, t - 1, m, k].conjugate()
-                else:
-                    for k in range(h.shape[3]):
-                        da[o, m, k] += db[o, 0, m, k] * start[o, m, k].conjugate()
-                    for k in range(h.shape[3]):
-                        dstart[o, m, k] = a[k].conjugate() * db[o, 0, m, k]
+                before, before_row = (h, row - 1) if t > 0 else (start, o)
+                j0 = _blocks_backward(
+                    a, a_row, before, before_row, g, row, carried, o, da, da_row, db, j0, j1, vary, past
+                )
+                for j in range(j0, j1):
+                    d = g[row, j] + carried[o, j]
+                    db[row, j] = d
+                    product = d * before[before_row, j].conjugate()
+                    da[da_row, j] = product if vary else da[da_row, j] + product
+                    carried[o, j] = a[a_row, j].conjugate() * d
 
 
 # --- launchers --------------------------------------------------------------------------------------------------------
@@ -131,17 +153,11 @@ def scan(
         start: (B, H).
         lengths: (B,) int64, or None for all T.
     """
-    constant = a.ndim == 1
-    view, ends = _layout(b, constant, lengths, batch_first)
-    kernel = forward_constant if constant else forward
-    given = (
-        a if constant else a.reshape(view),
-        b.reshape(view),
-        start.reshape(_sequences(view)),
-        ends,
-        h.reshape(view),
-    )
-    _share(lambda *box: kernel(*given, *box), view)
+    view, ends, factor = _layout(a, b, lengths, batch_first)
+    carried = start.copy().reshape(ends.shape[0], -1)
+    past = _goes_past(_PAST_STATES, view[3], h)
+    given = (factor, _rows(b, view), ends, carried, _rows(h, view), view[3], a.ndim > 1, past)
+    _share(lambda *box: forward(*given, *box), view)
 
 
 def scan_gradient(
@@ -157,42 +173,53 @@ def scan_gradient(
 ) -> None:
     """Fill da, db (as b) and dstart (as start; 0 before) from g, the gradient of h.
 
-    da is as a; or, where a is (H,), it is (B, H) and 0 before, and its sum over B is the gradient.
+    da is as a; or, where a is (H,), it is (B, H) and 0 before, and its sum over B is the gradient. dstart is 0 before.
     """
-    constant = a.ndim == 1
-    view, ends = _layout(h, constant, lengths, batch_first)
-    small = _sequences(view)
-    kernel = backward_constant if constant else backward
-    given = (a if constant else a.reshape(view), start.reshape(small), ends, h.reshape(view), g.reshape(view))
-    out = (da.reshape(small if constant else view), db.reshape(view), dstart.reshape(small))
-    _share(lambda *box: kernel(*given, *out, *box), view)
+    view, ends, factor = _layout(a, h, lengths, batch_first)
+    first, small = start.reshape(ends.shape[0], -1), dstart.reshape(ends.shape[0], -1)
+    past = a.ndim > 1 and _goes_past(_PAST_GRADIENTS, view[3], da, db)
+    out = (small, da.reshape(len(small) if a.ndim == 1 else len(factor), -1), _rows(db, view))
+    given = (factor, first, ends, _rows(h, view), _rows(g, view), *out, view[3], a.ndim > 1, past)
+    _share(lambda *box: backward(*given, *box), view)
 
 
 View = tuple[int, int, int, int]
 
 
-def _sequences(view: View) -> tuple[int, int, int]:
-    return view[0], view[2], view[3]
+def _rows(array: np.ndarray, view: View) -> np.ndarray:
+    return array.reshape(view[0] * view[1], -1)
 
 
-def _layout(b: np.ndarray, constant: bool, lengths: np.ndarray | None, batch_first: bool) -> tuple[View, np.ndarray]:
-    """The four axes, and the lengths (outer, middle). Threads share sequences; a single one goes by halves of its columns."""
+def _goes_past(least: int, inner: int, *results: np.ndarray) -> bool:
+    """Whether results are large, and their blocks lie at multiples of a block's size."""
+    fits = all(out.ctypes.data % BLOCK_BYTES == 0 and out.nbytes >= least for out in results)
+    return fits and inner * results[0].itemsize % BLOCK_BYTES == 0
+
+
+def _layout(
+    a: np.ndarray, b: np.ndarray, lengths: np.ndarray | None, batch_first: bool
+) -> tuple[View, np.ndarray, np.ndarray]:
+    """The axes (outer, time, middle, inner), the lengths (outer, middle), and a as rows.
+
+    Threads share the outer or the middle axis: sequences, or, where all are of one length, segments of columns.
+    """
     steps, count, hidden = (b.shape[1], b.shape[0], b.shape[2]) if batch_first else b.shape
-    if count == 1 and lengths is None and not constant and hidden % 32 == 0:
-        view = (1, steps, 2, hidden // 2)
-    elif batch_first:
+    if batch_first and count > 1:
         view = (count, steps, 1, hidden)
+    elif lengths is None:
+        columns, lanes = count * hidden, max(1, BLOCK_BYTES // b.itemsize)
+        segments = max(s for s in (1, 2, 4, 8) if s == 1 or (columns % (s * lanes) == 0 and columns >= s * _SEGMENT))
+        view = (1, steps, segments, columns // segments)
     else:
         view = (1, steps, count, hidden)
     shape = (view[0], view[2])
-    return view, np.full(shape, steps, dtype=np.int64) if lengths is None else lengths.reshape(shape)
+    ends = np.full(shape, steps, dtype=np.int64) if lengths is None else lengths.reshape(shape)
+    factor = np.tile(a, view[2] * view[3] // hidden)[None] if a.ndim == 1 else _rows(a, view)
+    return view, ends, factor
 
 
 def _share(work: Callable[[int, int, int, int], None], view: View) -> None:
-    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, in threads where that pays.
-
-    The caller takes parts too, and does not wait for a thread that has not begun, so that a busy machine costs little.
-    """
+    """Call ``work(o0, o1, m0, m1)`` for parts that cover all sequences, in threads where that pays."""
     outer, steps, middle, inner = view
     by_outer, threads = outer > 1, _threads.thread_count()
     size = outer if by_outer else middle
@@ -200,17 +227,11 @@ def _share(work: Callable[[int, int, int, int], None], view: View) -> None:
         work(0, outer, 0, middle)
         return
     bounds = np.linspace(0, size, min(_PARTS * threads, size) + 1).astype(np.int64).tolist()
-    parts = iter(list(pairwise(bounds)))
 
-    def drain() -> None:
-        for first, last in parts:
-            if by_outer:
-                work(first, last, 0, middle)
-            else:
-                work(0, outer, first, last)
+    def work_on(part: tuple[int, int]) -> None:
+        if by_outer:
+            work(*part, 0, middle)
+        else:
+            work(0, outer, *part)
 
-    helpers = [_threads.pool().submit(drain) for _ in range(min(threads, len(bounds) - 1) - 1)]
-    drain()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+    _threads.share(work_on, list(pairwise(bounds)), threads)

@@ -1,164 +1,112 @@
 """One step of a stack of recurrent layers, as data arrive.
 
 `x` (d,) or (B, d) and the state `h`, `c` (L, H) or (L, B, H) are C-contiguous arrays, or their addresses; `new` and `y` receive the state and the
-last layer's output, `new` with an axis of two in front for the LSTM's h and c. A row of `table` (L, 10) int64 describes a layer: d, the entries of a
-bias (0 if there is none), the gates G, and the addresses of W_ih, W_hh, b_ih, b_hh (torch's), `seen`, `packed` and `blocks`.
+last layer's output, `new` with an axis of two in front for the LSTM's h and c. A row of `table` (L, 13) int64 describes a layer: d, the entries of a
+bias (0 if there is none), the gates G, and the addresses of W_ih, W_hh, b_ih, b_hh (torch's, read at every step, so that they may change), of the
+scratch `saved` (1, 6 Hp), `kept`, `state` and `cell` (1, Hp), and of `into` and `onto` (2, G), as `_weights` has them;
+and the number of the kind, as in `recurrence`.
 
-`packed` (d + 1 + Hp, blocks Hp) is `weight` of `_weights`, made from the parameters when they were `seen` (1, all their entries); a step compares
-and packs again what has changed, which costs a small part of the step. `blocks` (2, G) are `into` and `onto`.
+The scratch belongs to the stack, so these kernels keep the GIL: they are done before another thread would have it.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from statewise.kernels import elman, gru, lstm
-from statewise.kernels._address import address, array_at
+from statewise.kernels._address import address, array_at, is_whole
+from statewise.kernels._ends_of_rows import load_part
 from statewise.kernels._jit import jit
-from statewise.kernels._lanes import load, positive, total, width, zeros
-from statewise.kernels._weights import pack_forward
+from statewise.kernels._lanes import load, total, width, zeros
+from statewise.kernels.recurrence import GRU, LSTM, RELU
+
+BLOCKS = 6  # of `saved`, as many as the LSTM needs
 
 
-@jit
-def _apart(part, seen, k, place):
-    """|differences| of a block."""
-    d = load(part, 0, k) - load(seen, 0, place + k)
-    return positive(d) + positive(d * -1.0)
-
-
-@jit
-def _changed(part, seen, place):
-    """Whether a parameter differs from the entries of `seen` from `place` on, which are overwritten then. NaN differs from itself."""
-    count, lanes = part.shape[1], width(part)
+@jit(counted=False)
+def _dot(sums, w, k, x, row, count):
+    """`sums` and the products w[k, j] x[row, j] of `count` columns, lane by lane."""
+    lanes = width(w)
     whole = count - count % lanes
-    fours = count - count % (4 * lanes)
-    sums = zeros(part)
-    for k in range(0, fours, 4 * lanes):  # four at a time, lest each addition wait for the one before
-        left = _apart(part, seen, k, place) + _apart(part, seen, k + lanes, place)
-        right = _apart(part, seen, k + 2 * lanes, place) + _apart(part, seen, k + 3 * lanes, place)
-        sums = sums + (left + right)
-    for k in range(fours, whole, lanes):
-        sums = sums + _apart(part, seen, k, place)
-    same = total(sums) == 0
-    for k in range(whole, count):
-        same &= part[0, k] == seen[0, place + k]
-    if not same:
-        for k in range(count):
-            seen[0, place + k] = part[0, k]
-    return not same
+    for j in range(0, whole, lanes):
+        sums = sums + load(w, k, j) * load(x, row, j)
+    if whole < count:
+        sums = sums + load_part(w, k, whole, count - whole) * load_part(x, row, whole, count - whole)
+    return sums
 
 
-@jit
-def _weight(table, k, size, like):
-    """`packed` of layer k, packed again if any of its parameters has changed."""
-    inputs, biases, rows = table[k, 0], table[k, 1], table[k, 2] * size
-    blocks = array_at(table[k, 9], 2, table[k, 2], table)
-    lanes = width(like)
-    padded = (size + lanes - 1) // lanes * lanes
-    first, second = rows * inputs, rows * (inputs + size)
-    w_ih, w_hh = array_at(table[k, 3], 1, first, like), array_at(table[k, 4], 1, rows * size, like)
-    b_ih, b_hh = array_at(table[k, 5], 1, biases, like), array_at(table[k, 6], 1, biases, like)
-    seen = array_at(table[k, 7], 1, second + 2 * biases, like)
-    packed = array_at(table[k, 8], inputs + 1 + padded, (max(blocks[0].max(), blocks[1].max()) + 1) * padded, like)
-    changed = _changed(w_ih, seen, 0) | _changed(w_hh, seen, first)
-    changed |= _changed(b_ih, seen, second) | _changed(b_hh, seen, second + biases)
-    if changed:
-        packed[:] = 0
-        wide, tall = w_ih.reshape((rows, inputs)), w_hh.reshape((rows, size))
-        pack_forward(wide, tall, b_ih.reshape(biases), b_hh.reshape(biases), blocks[0], blocks[1], packed)
-    return packed
+@jit(counted=False)
+def _weigh(own, k, size, saved, x, h, row, padded):
+    """`saved` ← the sums that the gates of layer k receive from x[row] and h[row]; padding stays 0. `own` is the table."""
+    inputs, biases, gates = own[k, 0], own[k, 1], own[k, 2]
+    w_ih, w_hh = array_at(own[k, 3], gates * size, inputs, saved), array_at(own[k, 4], gates * size, size, saved)
+    b_ih, b_hh = array_at(own[k, 5], 1, biases, saved), array_at(own[k, 6], 1, biases, saved)
+    blocks = array_at(own[k, 11], 2, gates, own)
+    for g in range(gates):
+        left, right = blocks[0, g] * padded, blocks[1, g] * padded
+        for j in range(size):
+            i = g * size + j
+            first, second = (b_ih[0, i], b_hh[0, i]) if biases else (saved.dtype.type(0), saved.dtype.type(0))
+            sums = _dot(zeros(saved), w_ih, i, x, row, inputs)
+            if left == right:
+                saved[0, left + j] = total(_dot(sums, w_hh, i, h, row, size)) + (first + second)
+            else:
+                saved[0, left + j] = total(sums) + first
+                saved[0, right + j] = total(_dot(zeros(saved), w_hh, i, h, row, size)) + second
 
 
-@jit
-def _operand(x, h, padded):
-    """[x | 1 | h], and h padded."""
-    inputs, size = x.shape[1], h.shape[1]
-    operand, state = np.zeros((x.shape[0], inputs + 1 + padded), x.dtype), np.zeros((x.shape[0], padded), x.dtype)
-    for i in range(x.shape[0]):
-        for k in range(inputs):
-            operand[i, k] = x[i, k]
-        operand[i, inputs] = 1
-        for k in range(size):
-            operand[i, inputs + 1 + k] = h[i, k]
-            state[i, k] = h[i, k]
-    return operand, state
+@jit(counted=False)
+def _cut(source, row, target, target_row, size):
+    """target[target_row] ← the first numbers of source[row]."""
+    for j in range(size):
+        target[target_row, j] = source[row, j]
 
 
-@jit
-def _cut(state, new):
-    """new ← the state without its padding."""
-    for i in range(new.shape[0]):
-        for k in range(new.shape[1]):
-            new[i, k] = state[i, k]
-
-
-@jit
-def _elman(x, h, new, y, table, rectified):
-    layers, rows, size = new.shape
-    given, before = array_at(x, rows, table[0, 0], new), array_at(h, layers * rows, size, new)
+@jit(counted=False)
+def _stack(x, h, c, new, new_c, y, rows, size, table, like):
+    """All layers, by addresses: x (B, d), h, c, new and new_c (L, B, H), y (B, H)."""
+    layers, lanes = table.shape[0], width(like)
+    padded, step = (size + lanes - 1) // lanes * lanes, rows * size * like.itemsize
+    given = array_at(x, rows, table[0, 0], like)
     for k in range(layers):
-        packed = _weight(table, k, size, new)
-        operand, state = _operand(given, before[k * rows : (k + 1) * rows], packed.shape[1])
-        elman.advance(operand, 0, rows, packed, np.empty((rows, packed.shape[1]), new.dtype), state, 0, rectified)
-        _cut(state, new[k])
-        given = new[k]
-    _cut(given, y)
-
-
-@jit
-def _gru(x, h, new, y, table):
-    layers, rows, size = new.shape
-    given, before = array_at(x, rows, table[0, 0], new), array_at(h, layers * rows, size, new)
-    for k in range(layers):
-        packed = _weight(table, k, size, new)
-        inputs, columns = table[k, 0], packed.shape[1]
-        operand, state = _operand(given, before[k * rows : (k + 1) * rows], columns // 4)
-        saved = np.empty((rows, columns), new.dtype)
-        gru.advance(inputs, operand, 0, rows, operand, inputs + 1, packed, saved, state, 0)
-        _cut(state, new[k])
-        given = new[k]
-    _cut(given, y)
-
-
-@jit
-def _lstm(x, h, c, new, y, table):
-    _, layers, rows, size = new.shape
-    given = array_at(x, rows, table[0, 0], new)
-    before, cells = array_at(h, layers * rows, size, new), array_at(c, layers * rows, size, new)
-    for k in range(layers):
-        packed = _weight(table, k, size, new)
-        padded = packed.shape[1] // 4
-        operand, state = _operand(given, before[k * rows : (k + 1) * rows], padded)
-        cell = np.zeros((rows, padded), new.dtype)
+        before, cells = array_at(h + k * step, rows, size, like), array_at(c + k * step, rows, size, like)
+        after, cells_after = array_at(new + k * step, rows, size, like), array_at(new_c + k * step, rows, size, like)
+        saved, kept = array_at(table[k, 7], 1, BLOCKS * padded, like), array_at(table[k, 8], 1, padded, like)
+        state, cell = array_at(table[k, 9], 1, padded, like), array_at(table[k, 10], 1, padded, like)
+        kind = table[k, 12]
         for i in range(rows):
-            for j in range(size):
-                cell[i, j] = cells[k * rows + i, j]
-        lstm.advance(operand, 0, rows, None, packed, np.empty((rows, 6 * padded), new.dtype), state, cell, 0)
-        _cut(state, new[0, k])
-        _cut(cell, new[1, k])
-        given = new[0, k]
-    _cut(given, y)
+            _weigh(table, k, size, saved, given, before, i, padded)
+            if kind == LSTM:
+                _cut(cells, i, cell, 0, size)
+                lstm.advance(saved, 0, 0, 1, None, None, state, cell, 0)
+                _cut(cell, 0, cells_after, i, size)
+            elif kind == GRU:
+                _cut(before, i, kept, 0, size)
+                gru.advance(saved, 0, 1, kept, 0, state, 0)
+            else:
+                elman.advance(saved, 0, 1, state, 0, kind == RELU)
+            _cut(state, 0, after, i, size)
+        given = after
+    shown = array_at(y, rows, size, like)
+    for i in range(rows):
+        _cut(given, i, shown, i, size)
 
 
-@jit
-def tanh_step(x, h, new, y, table):
-    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
-    _elman(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table, False)
+@jit(held=True)
+def step(x, h, new, y, table):
+    """`new` (L, H) or (L, B, H) and `y` ← one step of a stack of RNNs or GRUs; False where `x` or `h` does not lie in one piece."""
+    size, place, to = y.shape[-1], address(h), address(new)
+    like = array_at(place, 1, 1, y)
+    whole = is_whole(x) and is_whole(h)
+    if whole:
+        _stack(address(x), place, place, to, to, address(y), y.size // size, size, table, like)
+    return whole
 
 
-@jit
-def relu_step(x, h, new, y, table):
-    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
-    _elman(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table, True)
-
-
-@jit
-def gru_step(x, h, new, y, table):
-    shape = (table.shape[0], y.size // y.shape[-1], y.shape[-1])
-    _gru(address(x), address(h), new.reshape(shape), y.reshape(shape[1:]), table)
-
-
-@jit
-def lstm_step(x, h, c, new, y, table):
-    shape = (2, table.shape[0], y.size // y.shape[-1], y.shape[-1])
-    _lstm(address(x), address(h), address(c), new.reshape(shape), y.reshape(shape[2:]), table)
+@jit(held=True)
+def pair_step(x, h, c, new, y, table):
+    """`new` (2, L, H) or (2, L, B, H) and `y` ← one step of a stack of LSTMs; False as in `step`."""
+    size, place, to = y.shape[-1], address(h), address(new)
+    like, half = array_at(place, 1, 1, y), new.size // 2 * new.itemsize
+    whole = is_whole(x) and is_whole(h) and is_whole(c)
+    if whole:
+        _stack(address(x), place, address(c), to, to + half, address(y), y.size // size, size, table, like)
+    return whole

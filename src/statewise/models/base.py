@@ -11,6 +11,7 @@ import numpy as np
 
 from statewise._core import checks
 from statewise._core.errors import InputError, NotFittedError, UnsupportedError
+from statewise.models.reading import Reading
 from statewise.results.fit import FitResult, Memory
 from statewise.results.forecast import Forecast
 from statewise.results.predicted import Predicted
@@ -163,6 +164,11 @@ class Density(Model):
     @abc.abstractmethod
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps drawn from the model."""
+
+    def reading(self, data: Any) -> Reading:
+        """What the model makes of sequences in one pass, for densities and forecasts at any of their steps; see `models.reading`."""
+        _ = self.parameters
+        return Reading(self, self._receive(data))
 
     @property
     def _input_names(self) -> list[str]:

@@ -18,7 +18,7 @@ class Classifier(Labeller):
         P(label = k) = softmax(W r + b)[k],   r = the states after the last step read, or their mean over the steps
 
     Args:
-        cell, hidden, layers, bidirectional, embedding, dropout, class_weight: as of `Tagger`.
+        cell, hidden, layers, bidirectional, embedding, dropout, class_weight, time_aware: as of `Tagger`.
         pooling: 'last', the state after the last step (backwards: after the first); or 'mean', for long sequences whose label shows
             somewhere in them.
 
@@ -46,6 +46,7 @@ class Classifier(Labeller):
         dropout: float = 0.0,
         class_weight: Any = None,
         pooling: str = "last",
+        time_aware: bool = False,
     ) -> None:
         super().__init__(
             cell=cell,
@@ -55,6 +56,7 @@ class Classifier(Labeller):
             embedding=embedding,
             dropout=dropout,
             class_weight=class_weight,
+            time_aware=time_aware,
             pooling=pooling,
         )
 

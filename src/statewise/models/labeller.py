@@ -14,6 +14,7 @@ from statewise._core.errors import InputError, ModelFileError, UnsupportedError
 from statewise._core.seed import generator
 from statewise.inference import labelling as inference
 from statewise.models.base import Model, Trainable
+from statewise.models.label_stream import LabelStream
 from statewise.results.fit import FitResult, Memory, half_life
 from statewise.results.labels import DecodedLabels, LabelProbs, LabelScores
 from statewise.sequences.build import as_sequences
@@ -21,6 +22,7 @@ from statewise.sequences.sequences import Sequences
 
 _MEMORY_STEPS, _MEMORY_SEQUENCES = 1000, 32
 _SCALINGS = ("value_mean", "value_scale", "input_mean", "input_scale")
+_NOT_TRAINED = (*_SCALINGS, "memory_rate", "time_unit")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,16 @@ class Labeller(Model, Trainable):
         "embedding": checks.Optional(checks.Integer(1, 4096)),
         "dropout": checks.Real(0.0, 0.9),
         "class_weight": ClassWeight(),
+        "time_aware": checks.Flag(),
     }
     per: ClassVar[str]  # 'step' or 'sequence', in the words of `Sequences.labels_per`
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if options["cell"] == "diagonal" and options["time_aware"] and (options["bidirectional"] or options["dropout"]):
+            raise InputError(
+                "`cell` is 'diagonal' with `time_aware`, which runs forwards and without dropout; pass cell='gru', or leave the others out"
+            )
 
     @property
     def _pooling(self) -> str | None:
@@ -77,11 +87,12 @@ class Labeller(Model, Trainable):
     @property
     def n_parameters(self) -> int:
         """Weights and biases of the network."""
-        return sum(a.size for name, a in self.parameters.items() if name not in (*_SCALINGS, "memory_rate"))
+        return sum(a.size for name, a in self.parameters.items() if name not in _NOT_TRAINED)
 
     def _restore(self, parameters: dict[str, np.ndarray], schema: dict[str, Any] | None) -> None:
         last = f"weight_ih_l{self._options['layers'] - 1}"
         needed = {last, "label_weight", "label_bias", "memory_rate", *_SCALINGS}
+        needed |= {"time_unit"} if self._options["time_aware"] else set()
         if not needed <= set(parameters) or schema is None or "classes" not in schema:
             missing = ", ".join(sorted(needed - set(parameters))) or "classes"
             raise ModelFileError(f"the parameters {missing} are not there")
@@ -104,7 +115,16 @@ class Labeller(Model, Trainable):
             given["seed"] = int(generator(None).integers(2**31))
         seqs = as_sequences(data)
         known, codes, classes = self._labels(seqs, unlabelled)
-        plan = LabelPlan(seqs, known, codes, len(classes), self.per, symbols_of(seqs, self._options), given)
+        plan = LabelPlan(
+            seqs,
+            known,
+            codes,
+            len(classes),
+            self.per,
+            symbols_of(seqs, self._options),
+            given,
+            self._options["time_aware"],
+        )
         weights = self._weights(classes, codes[known])
         parameters, done = train_labeller(self._options | {"pooling": self._pooling}, plan, weights, given)
         self._learn_schema(seqs)
@@ -191,8 +211,8 @@ class Labeller(Model, Trainable):
     def _label_log_probs(self, seqs: Sequences) -> np.ndarray:
         """(rows, K) or (N, K)."""
         symbols = (self._schema or {}).get("codes")
-        x = inference.step_inputs(self.parameters, seqs, symbols)
-        return inference.log_probs(self._options["cell"], self.parameters, x, seqs.lengths, self._pooling)
+        x, gaps = inference.step_inputs(self.parameters, seqs, symbols), inference.step_gaps(self.parameters, seqs)
+        return inference.log_probs(self._options["cell"], self.parameters, x, seqs.lengths, self._pooling, gaps)
 
     def _lengths(self, seqs: Sequences) -> np.ndarray:
         return seqs.lengths if self.per == "step" else np.ones(len(seqs), dtype=np.int64)
@@ -248,6 +268,11 @@ class Labeller(Model, Trainable):
         codes = np.zeros(len(labels), dtype=np.int64)
         codes[known] = [code[plain(name)] for name in labels[known]]
         return known, codes
+
+    def stream(self, state: bytes | None = None) -> LabelStream:
+        """A reader that takes one step at a time, forwards; see `LabelStream`. `state` is what an earlier one's `to_bytes` gave."""
+        self._only(False, "stream", "both directions")
+        return LabelStream(self, state)
 
     def memory(self, data: Any = None) -> Memory:
         """How long the hidden state remembers: its top Lyapunov exponent along data, the largest over layers and directions."""

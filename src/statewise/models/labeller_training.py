@@ -11,8 +11,8 @@ from statewise._core import checks
 from statewise._core.seed import child_seed
 from statewise.fitting.checkpoint import Checkpoint
 from statewise.fitting.sgd import Settings, Training, train
-from statewise.inference.labelling import step_inputs
-from statewise.models.recurrent_training import fingerprint, standard
+from statewise.inference.labelling import step_gaps, step_inputs
+from statewise.models.recurrent_training import fingerprint, standard, usual_gap
 from statewise.nn.labeller import Labeller
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, bucketed, cut_windows
@@ -64,15 +64,10 @@ class LabelPlan:
         per: str,
         symbols: int | None,
         given: dict[str, Any],
+        time_aware: bool = False,
     ) -> None:
-        self.seqs, self.known, self.codes, self.labels, self.per, self.symbols = (
-            seqs,
-            known,
-            codes,
-            labels,
-            per,
-            symbols,
-        )
+        self.seqs, self.known, self.codes, self.labels = seqs, known, codes, labels
+        self.per, self.symbols, self.time_aware = per, symbols, time_aware
         self.notes: list[str] = []
         stop = self._training_steps(given["validation"], np.random.default_rng(child_seed(given["seed"], 2)))
         counts = known if per == "step" else np.repeat(known, seqs.lengths)
@@ -113,7 +108,9 @@ class LabelPlan:
             seen = ~np.isnan(self.seqs.values).all(axis=0)
             mean[seen], scale[seen] = standard(self.seqs.values[:, seen], training)
         input_mean, input_scale = standard(inputs, training)
-        return {"value_mean": mean, "value_scale": scale, "input_mean": input_mean, "input_scale": input_scale}
+        unit = {"time_unit": np.array([usual_gap(self.seqs, training)])} if self.time_aware else {}
+        scales = {"value_mean": mean, "value_scale": scale, "input_mean": input_mean, "input_scale": input_scale}
+        return scales | unit
 
 
 class _Problem:
@@ -121,7 +118,7 @@ class _Problem:
 
     def __init__(self, options: dict[str, Any], plan: LabelPlan, weights: np.ndarray, seed: int) -> None:
         self.plan = plan
-        x = step_inputs(plan.scaling, plan.seqs, plan.symbols)
+        x, gaps = step_inputs(plan.scaling, plan.seqs, plan.symbols), step_gaps(plan.scaling, plan.seqs)
         symbols = 0 if plan.symbols is None else plan.symbols * plan.seqs.dim
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
@@ -136,17 +133,20 @@ class _Problem:
                 symbols,
                 options["dropout"],
                 options["pooling"],
+                options["time_aware"],
             )
         counts = np.bincount(plan.codes[plan.known], minlength=plan.labels) * weights
         self.network.load({"label_bias": np.log(counts / counts.sum())})
         self.x = torch.from_numpy(x.astype(np.float32))
+        self.gaps = None if gaps is None else torch.from_numpy(gaps.astype(np.float32))
         self.codes, self.weights = torch.from_numpy(plan.codes), torch.from_numpy(weights.astype(np.float32))
         self.known = torch.from_numpy(plan.known)
 
     def loss(self, windows: Windows, which: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Σ weight · −log P(label) over the known labels of some windows, and Σ weight."""
         rows, scored = (torch.from_numpy(table) for table in windows.gather(which))
-        logits = self.network(self.x[rows], torch.from_numpy(windows.length[which]))
+        gaps = None if self.gaps is None else self.gaps[rows]
+        logits = self.network(self.x[rows], torch.from_numpy(windows.length[which]), gaps)
         if self.plan.per == "sequence":
             first = np.searchsorted(self.plan.seqs.offsets, windows.first[which], side="right") - 1
             at = torch.from_numpy(first)

@@ -11,6 +11,7 @@ from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.seed import generator
 from statewise.inference import recurrent as inference
+from statewise.inference import recurrent_paths as sampling
 from statewise.models.stream import loaded
 from statewise.results.forecast import Forecast
 from statewise.results.marginals import SampleMarginals
@@ -39,7 +40,7 @@ class RecurrentStream:
     def __init__(self, model: Recurrent, state: bytes | None = None) -> None:
         self._model, self._cell, self._params = model, model.get_params()["cell"], model.parameters
         self._output = model._output(model._dim)
-        layers, past = inference.beginning(self._cell, self._params, 1)
+        layers, past = sampling.beginning(self._cell, self._params, 1)
         kept = {f"layer_{k}": layer for k, layer in enumerate(layers)} | {"past": past, "totals": np.zeros(2)}
         if state is not None:
             kept = loaded(state, kept)
@@ -66,7 +67,7 @@ class RecurrentStream:
         gap = np.full((1, 1), 1.0 if self.step else 0.0)
         if elapsed is not None and self.step and "time_unit" in self._params:
             gap[:] = checks.Real(0.0).check("elapsed", elapsed) / self._params["time_unit"][0]
-        law, self._layers = inference.advance(self._cell, self._params, self._layers, self._past, u, self._output, gap)
+        law, self._layers = sampling.advance(self._cell, self._params, self._layers, self._past, u, self._output, gap)
         density = inference.row_density(self._params, law, row[None], self._output)
         self._past = np.concatenate(
             [self._past[:, 1:], inference.view(self._params, row[None, None], self._output)], axis=1
@@ -77,10 +78,10 @@ class RecurrentStream:
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps, at usual gaps; arguments as in the model's `forecast`."""
-        steps, count = checks.Integer(1).check("steps", steps), inference.PATHS
+        steps, count = checks.Integer(1).check("steps", steps), sampling.PATHS
         given = self._model._future_inputs(inputs, 1, steps)
         noise = generator(seed).standard_normal((steps, count, self._output.noise_size))
-        paths = inference.simulate(
+        paths = sampling.simulate(
             self._cell,
             self._params,
             [np.repeat(layer, count, axis=0) for layer in self._layers],

@@ -85,7 +85,7 @@ class Plan:
         if self.output.standardised:
             mean, scale = standard(view, self.training)
         input_mean, input_scale = standard(inputs, self.training)
-        unit = {"time_unit": np.array([_usual_gap(self.seqs, self.training)])} if self.time_aware else {}
+        unit = {"time_unit": np.array([usual_gap(self.seqs, self.training)])} if self.time_aware else {}
         return unit | {
             "value_mean": mean,
             "value_scale": scale,
@@ -125,7 +125,7 @@ def _lags(season: int | None, longest: int) -> np.ndarray:
     return np.unique(np.array([1, season, season + 1], dtype=np.int64))
 
 
-def _usual_gap(seqs: Sequences, training: np.ndarray) -> float:
+def usual_gap(seqs: Sequences, training: np.ndarray) -> float:
     """The median time between training steps; 1 where there is none."""
     gaps = usual_gaps(seqs)
     inside = training & (gaps > 0)

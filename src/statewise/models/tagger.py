@@ -26,6 +26,7 @@ class Tagger(Labeller):
             it, symbols enter as indicators.
         dropout: share of the numbers between layers and before the labels that is left out in training.
         class_weight: None; 'balanced', each label as heavy as any other; or a mapping from labels to weights.
+        time_aware: the state fades by exp(−Δt / τ) over the time Δt between two steps (backwards: to the step after), τ trained for each unit.
 
     Labels are any words or whole numbers, one a step in `Sequences.labels`. None, NaN and empty text say that a step has none: it is seen
     and not scored. Missing values enter as 0, their mean, and a flag. `log_prob` is that of the labels given the values: not a density of
@@ -50,6 +51,7 @@ class Tagger(Labeller):
         embedding: int | None = None,
         dropout: float = 0.0,
         class_weight: Any = None,
+        time_aware: bool = False,
     ) -> None:
         super().__init__(
             cell=cell,
@@ -59,6 +61,7 @@ class Tagger(Labeller):
             embedding=embedding,
             dropout=dropout,
             class_weight=class_weight,
+            time_aware=time_aware,
         )
 
     def fit(

@@ -43,13 +43,14 @@ def _forward_mode() -> bool:
 def torch_is_faster(kind: str, dtype: torch.dtype, steps: int, batch: int, hidden: int, ragged: bool) -> bool:
     """Whether torch's own layer is at least as fast on a plain layer of this size, as benchmarks/layers.py measured on two cores.
 
-    torch has a fused LSTM (oneDNN) for float32 that loses only where a batch is too small for it, or ragged. Its RNN and GRU, and its
-    ragged LSTM, go step by step; there the kernels lose to its larger matrix products, and to its shorter way in for a few steps.
+    torch has a fused LSTM (oneDNN) for float32 that loses only where a step is too small to be shared among its threads, or ragged. Its RNN
+    and GRU, and its ragged LSTM, go step by step; there the kernels lose to its larger matrix products, and to its shorter way in for a few
+    steps.
     """
     if steps < 4:
         return True
     if ragged:
         return hidden > 640
     if kind == "lstm" and dtype == torch.float32:
-        return batch * hidden > 64
-    return hidden > 160
+        return batch * hidden > (512 if hidden <= 32 else 64)
+    return hidden > 288

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Labeller(nn.Module):
         embedding: numbers that a symbol becomes, or None where the layers see the indicators themselves.
         symbols: indicators of symbols at a step.
         dropout: share of the numbers between layers and before the labels that is left out in training.
+        time_aware: whether the state fades over gaps in time.
         pooling: None for a label a step; 'last' reads the forward layer's last state and the backward layer's first, 'mean' the mean state.
     """
 
@@ -38,27 +40,29 @@ class Labeller(nn.Module):
         symbols: int = 0,
         dropout: float = 0.0,
         pooling: str | None = None,
+        time_aware: bool = False,
     ) -> None:
         super().__init__()
         self.hidden, self.bidirectional, self.symbols, self.pooling = hidden, bidirectional, symbols, pooling
         self.embedding_weight = None if embedding is None else nn.Parameter(torch.randn(embedding, symbols))
         seen = input_size if embedding is None else input_size - symbols + embedding
         more: dict[str, Any] = {"bidirectional": bidirectional, "dropout": dropout if layers > 1 else 0.0}
-        self.rnn = layer(cell, seen, hidden, layers, **more)
+        self.rnn = layer(cell, seen, hidden, layers, time_aware, **more)
         self.dropout = nn.Dropout(dropout)
         self.label_weight = nn.Parameter(torch.zeros(labels, hidden * (1 + bidirectional)))
         self.label_bias = nn.Parameter(torch.zeros(labels))
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(batch, time, K), or (batch, K), for x (batch, time, d) padded at the end and lengths (batch,)."""
+    def forward(self, x: Tensor, lengths: Tensor, gaps: Tensor | None = None) -> Tensor:
+        """(batch, time, K), or (batch, K), for x (batch, time, d) and gaps (batch, time) padded at the end and lengths (batch,)."""
         if self.embedding_weight is not None:
             embedded = nn.functional.linear(x[..., : self.symbols], self.embedding_weight)
             x = torch.cat([embedded, x[..., self.symbols :]], dim=-1)
         if self.bidirectional:
-            packed, _ = self.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
-            h, _ = pad_packed_sequence(packed, batch_first=True)
+            pack = partial(pack_padded_sequence, lengths=lengths, batch_first=True, enforce_sorted=False)
+            timed = {} if gaps is None else {"elapsed": pack(gaps).data}
+            h, _ = pad_packed_sequence(self.rnn(pack(x), **timed)[0], batch_first=True)
         else:
-            h, _ = self.rnn(x)
+            h, _ = self.rnn(x, **({} if gaps is None else {"elapsed": gaps}))
         return nn.functional.linear(self.dropout(self._pooled(h, lengths)), self.label_weight, self.label_bias)
 
     def _pooled(self, h: Tensor, lengths: Tensor) -> Tensor:

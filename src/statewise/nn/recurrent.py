@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from statewise._core import checks
-from statewise._core.errors import InputError, UnsupportedError
+from statewise._core.errors import InputError
 from statewise.nn.backends import obstacle, torch_is_faster
+from statewise.nn.layer_options import KINDS, State
+from statewise.nn.layer_steps import Steps
 from statewise.nn.missing import backward_in_time, judge_elapsed
-from statewise.nn.streaming import Stepper
 from statewise.ops.recurrent import Rows, recurrence
 from statewise.ops.recurrent_steps import unrolled
 
-State = Any  # (L·D, B, H), or a pair of such for the LSTM
-_KINDS = {"RNN_TANH": "tanh", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}
 _SIZES = {"input_size": checks.Integer(1), "hidden_size": checks.Integer(1), "num_layers": checks.Integer(1, 1000)}
 _NAMES = ("input_size", "hidden_size", "num_layers")
 
 
-class _Layer(nn.RNNBase):
+class _Layer(Steps):
     """What the three layers share: the passage from torch's arguments to the kernels and back."""
 
-    learn_initial: bool = False
-    layer_norm: bool = False
-    recurrent_dropout: float = 0.0
-    time_constant: float | None = None
-    decay_inputs: int = 0
     path: str = ""
-    _stepper: Stepper | None = None
 
     def __init__(
         self,
@@ -88,7 +79,7 @@ class _Layer(nn.RNNBase):
                 else "`elapsed` is given to a layer that has no decay; make it with time_constant= or decay_inputs="
             )
         if elapsed is not None:
-            axes = (self.decay_inputs,) if self.decay_inputs else ()
+            axes = self._gap_axes
             elapsed = judge_elapsed(elapsed, (*data.shape[:-1], *axes), data)
         if lengths is not None:
             return self._padded(input, hx, lengths, elapsed)
@@ -97,72 +88,6 @@ class _Layer(nn.RNNBase):
         if self.path and self._is_plain:
             return super().forward(input, hx)
         return self._packed(input, hx, elapsed) if packed else self._dense(input, hx, elapsed)
-
-    def step(self, x: Any, state: State = None, *, elapsed: Any = None) -> tuple[Any, State]:
-        """The output and the state after one more step, computed for streaming: no gradient, no dropout, microseconds.
-
-        Args:
-            x: (d,) or (B, d), a NumPy array or a tensor of the layer's precision; the results are what `x` is.
-            state: what the step before returned, or a layer's call: (L, H), or (L, B, H) for a batch; a pair (h, c) for the LSTM. None
-                begins a sequence. The same state continues a sequence in a call, ``layer(next_part, state)``, where it is a tensor.
-            elapsed: the time since the step before, a number or (B,), for a layer that decays with time.
-
-        Returns:
-            y (H,) or (B, H), and the state. `x` and `state` are not changed.
-
-        Raises:
-            UnsupportedError: the layer is bidirectional, so that it needs the future.
-
-        Example:
-            >>> layer = sw.nn.GRU(2, 3)
-            >>> y, state = layer.step(np.zeros(2, np.float32))
-            >>> y, state = layer.step(np.ones(2, np.float32), state)
-            >>> y.shape, state.shape
-            ((3,), (1, 3))
-        """
-        weights: Any = self._flat_weights
-        pointers = list(map(Tensor.data_ptr, weights))
-        stepper = self._stepper
-        if stepper is None or stepper.pointers != pointers:
-            stepper = self.__dict__["_stepper"] = self._new_stepper(pointers)
-        if state is None and self.learn_initial:
-            state = self._initial_arrays(x)
-        if elapsed is not None or self.time_constant is not None or self.decay_inputs:
-            if not self._decays or elapsed is None:
-                raise InputError("pass `elapsed` to a layer that decays with time, and to no other")
-            state = state if state is None else self._decayed(state, elapsed)
-        return stepper.step(x, state)
-
-    def _new_stepper(self, pointers: list[int]) -> Stepper:
-        if self.bidirectional:
-            raise UnsupportedError(
-                "a bidirectional layer has no `step`: it reads the sequence from its end too; make one with bidirectional=False"
-            )
-        if self.layer_norm:
-            raise UnsupportedError("a layer with layer_norm has no `step`; call it on one step and pass its state on")
-        if self.proj_size:
-            raise UnsupportedError(
-                "a layer with proj_size has no `step`; call the layer on one step and pass its state on"
-            )
-        weights = [[getattr(self, name) for name in names] for names in self._all_weights]
-        reason = obstacle([weight for names in weights for weight in names])
-        if reason:
-            raise UnsupportedError(
-                f"`step` runs on the CPU in float32 or float64, but {reason}; call the layer on one step instead"
-            )
-        return Stepper(_KINDS[self.mode], weights, pointers)
-
-    def _initial_arrays(self, x: Any) -> State:
-        parts = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
-        arrays = [part.detach().numpy() for part in parts]
-        if getattr(x, "ndim", 1) == 2:
-            arrays = [np.repeat(array[:, None], len(x), axis=1) for array in arrays]
-        return self._as_given(arrays)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_stepper", None)
-        return state
 
     # --- torch's arguments ------------------------------------------------------------------------------------------------
 
@@ -186,14 +111,6 @@ class _Layer(nn.RNNBase):
         """Whether torch.nn has all that this layer does."""
         return not ((self.recurrent_dropout and self.training) or self._decays or self.layer_norm)
 
-    @property
-    def _decays(self) -> bool:
-        return self.time_constant is not None or bool(self.decay_inputs)
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
     def _torch_reason(self, source: Any, data: Tensor, hx: State, packed: bool) -> str:
         """Why torch computes this call, or "" if the kernels do."""
         if self.proj_size:
@@ -207,7 +124,7 @@ class _Layer(nn.RNNBase):
             steps, batch = len(source.batch_sizes), int(source.batch_sizes[0])
         else:
             steps, batch = (len(data), 1) if data.dim() == 2 else data.shape[:2][:: -1 if self.batch_first else 1]
-        slower = torch_is_faster(_KINDS[self.mode], data.dtype, steps, batch, self.hidden_size, packed)
+        slower = torch_is_faster(KINDS[self.mode], data.dtype, steps, batch, self.hidden_size, packed)
         return "torch's own layer is faster at this size" if slower else ""
 
     def _padded(self, data: Any, hx: State, lengths: Any, elapsed: Tensor | None) -> Any:
@@ -265,92 +182,13 @@ class _Layer(nn.RNNBase):
                 raise InputError(f"`hx` ({name}) has shape {tuple(state.shape)}; pass {shape}")
         return states
 
-    def _as_given(self, states: list[Any]) -> State:
-        return tuple(states) if self.mode == "LSTM" else states[0]
-
-    # --- learnable initial states -------------------------------------------------------------------------------------------
-
-    def _add_initial_state(self) -> None:
-        like: Any = self.weight_hh_l0
-        shape = (self.num_layers * self._directions, self.proj_size or self.hidden_size)
-        self.initial_h = nn.Parameter(torch.zeros(shape, device=like.device, dtype=like.dtype))
-        if self.mode == "LSTM":
-            size = (shape[0], self.hidden_size)
-            self.initial_c = nn.Parameter(torch.zeros(size, device=like.device, dtype=like.dtype))
-
-    def _initial(self, source: Any, hx: State) -> State:
-        """The learned first state, the same for every sequence."""
-        states: list[Any] = [self.initial_h, self.initial_c] if self.mode == "LSTM" else [self.initial_h]
-        if isinstance(source, PackedSequence) or source.dim() == 3:
-            batch = (
-                int(source.batch_sizes[0])
-                if isinstance(source, PackedSequence)
-                else source.shape[0 if self.batch_first else 1]
-            )
-            states = [state.unsqueeze(1).expand(-1, batch, -1).contiguous() for state in states]
-        return self._as_given(states)
-
-    # --- decay with time ------------------------------------------------------------------------------------------------------
-
-    def _add_decay(self) -> None:
-        like: Any = self.weight_hh_l0
-        for names in self._all_weights:
-            ending = names[0].removeprefix("weight_ih")
-            if self.time_constant is not None:
-                start = torch.full((self.hidden_size,), math.log(self.time_constant))
-                self.register_parameter(f"log_time_constant{ending}", nn.Parameter(start.to(like)))
-            else:
-                weight = torch.full((self.hidden_size, self.decay_inputs), 0.1 / self.decay_inputs)
-                self.register_parameter(f"decay_weight{ending}", nn.Parameter(weight.to(like)))
-                self.register_parameter(f"decay_bias{ending}", nn.Parameter(like.new_zeros(self.hidden_size)))
-
-    def _log_decay(self, index: int, elapsed: Tensor | None) -> Tensor | None:
-        """(R, H) −Δt / τ, or −max(0, W δ + b)."""
-        if elapsed is None:
-            return None
-        ending = self._all_weights[index][0].removeprefix("weight_ih")
-        if self.decay_inputs:
-            weight, bias = getattr(self, f"decay_weight{ending}"), getattr(self, f"decay_bias{ending}")
-            return -torch.relu(nn.functional.linear(elapsed, weight, bias))
-        return -elapsed[:, None] * torch.exp(-getattr(self, f"log_time_constant{ending}"))
-
-    def _decayed(self, state: State, elapsed: Any) -> State:
-        """A state of `step`, carried over the time that has passed."""
-        h = state[0] if self.mode == "LSTM" else state
-        shape = (h.shape[1],) if h.ndim == 3 else ()
-        like: Any = self.weight_hh_l0
-        gap = judge_elapsed(elapsed, (*shape, *((self.decay_inputs,) if self.decay_inputs else ())), like)
-        with torch.no_grad():
-            rows = gap.reshape(-1, *gap.shape[len(shape) :])
-            logs: list[Any] = [self._log_decay(index, rows) for index in range(self.num_layers)]
-            decays = [torch.exp(log) for log in logs]
-        factor: Any = torch.stack(decays) if shape else torch.cat(decays)
-        factor = factor if isinstance(h, Tensor) else factor.numpy()
-        return tuple(part * factor for part in state) if self.mode == "LSTM" else state * factor
-
-    # --- layer norm ---------------------------------------------------------------------------------------------------------
-
-    def _add_norm(self) -> None:
-        like: Any = self.weight_hh_l0
-        for names in self._all_weights:
-            ending = names[0].removeprefix("weight_ih")
-            self.register_parameter(f"norm_weight{ending}", nn.Parameter(like.new_ones(self.hidden_size)))
-            self.register_parameter(f"norm_bias{ending}", nn.Parameter(like.new_zeros(self.hidden_size)))
-
-    def _norm(self, index: int) -> tuple[Tensor, Tensor] | None:
-        """Gain and shift of the state that enters the product."""
-        if not self.layer_norm:
-            return None
-        ending = self._all_weights[index][0].removeprefix("weight_ih")
-        return getattr(self, f"norm_weight{ending}"), getattr(self, f"norm_bias{ending}")
-
     # --- layer by layer -----------------------------------------------------------------------------------------------------
 
     def _run(
         self, data: Tensor, rows: list[Rows], first: list[Tensor], elapsed: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """The stack on packed rows (R, d): outputs (R, D·H) and the last states, each (L·D, B, H)."""
-        kind = _KINDS[self.mode]
+        kind = KINDS[self.mode]
         gaps = [
             None if elapsed is None else backward_in_time(elapsed, walk.sizes) if walk.reverse else elapsed
             for walk in rows
@@ -367,12 +205,12 @@ class _Layer(nn.RNNBase):
                 more: dict[str, Any] = {
                     "mask": self._mask(h),
                     "log_decay": self._log_decay(index, gaps[direction]),
-                    "norm": self._norm(index),
                 }
+                x, weights, more["inside"] = self._normed(index, data, weights)
                 if self.path:
-                    y, *ends = unrolled(kind, data, walk.sizes.tolist(), walk.reverse, h, c, weights, **more)
+                    y, *ends = unrolled(kind, x, walk.sizes.tolist(), walk.reverse, h, c, weights, **more)
                 else:
-                    y, *ends = recurrence(kind, data, walk, h, c, weights, **more)
+                    y, *ends = recurrence(kind, x, walk, h, c, weights, **more)
                 outputs.append(y)
                 last.append(tuple(end for end in ends if end is not None))
             data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)

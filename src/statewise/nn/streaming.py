@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,95 +12,162 @@ from torch import Tensor
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise.kernels import streaming
-from statewise.ops.recurrent import BLOCKS, padded_width
-
-_KERNELS: dict[str, Any] = {
-    "tanh": streaming.tanh_step,
-    "relu": streaming.relu_step,
-    "gru": streaming.gru_step,
-    "lstm": streaming.lstm_step,
-}
+from statewise.kernels._jit import entry
+from statewise.ops.recurrent import BLOCKS, NUMBERS, padded_width
 
 
 class Stepper:
     """A layer's weights as arrays that share torch's memory, and one call of a kernel for a step through its stack.
 
-    A step takes a few microseconds, most of them to hand objects over: hence checks in the order of their cost, nothing converted that need
-    not be, and weights as a table of addresses.
+    A step takes a microsecond or two, most of it to hand objects over and to look at them. So `fast` does arrays, one at a time, that need no
+    conversion, and has all it needs at hand without a look-up; it returns None for anything else, which is for `step`. Neither is of use
+    any more once a parameter lies elsewhere than when the stepper was made: `fast` finds that out, and for `step` there is `is_fresh`.
     """
 
-    def __init__(self, kind: str, weights: list[list[Tensor]], pointers: list[int]) -> None:
-        self.pointers, self.kernel, self.pair = pointers, _KERNELS[kind], kind == "lstm"
-        self.inputs, self.units = weights[0][0].shape[1], weights[0][1].shape[1]
+    def __init__(self, kind: str, weights: list[list[Tensor]]) -> None:
+        self.pair = kind == "lstm"
+        self.inputs, self.units, self.depth = weights[0][0].shape[1], weights[0][1].shape[1], len(weights)
         self.layers = [_arrays(kind, given) for given in weights]  # what the table points at
         self.table = np.array(
-            [_row(given[0].shape[1], arrays) for given, arrays in zip(weights, self.layers, strict=True)]
+            [_row(kind, given[0].shape[1], arrays) for given, arrays in zip(weights, self.layers, strict=True)]
         )
         self.dtype, self.torch_dtype = self.layers[0][0].dtype, weights[0][0].dtype
-        self.alone = self._shapes(())
+        self._places = [weight.data_ptr for given in weights for weight in given]
+        self._pointers = [place() for place in self._places]
+        self.fast = self._fast()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether all parameters lie where they lay."""
+        return [place() for place in self._places] == self._pointers
+
+    def _fast(self) -> Callable[[Any, Any], Any]:
+        table, dtype, array, empty = self.table, self.dtype, np.ndarray, np.empty
+        taken, output, shape, space = self._shapes(())
+        four = [(self._places * 4)[k] for k in range(4)]  # without biases there are two for each layer, seen twice
+        (a, b, c, d), (at_a, at_b, at_c, at_d) = four, [place() for place in four]
+        x, h, y, new = (np.zeros(sizes, dtype) for sizes in (taken, shape, output, space))
+        states = (h, h) if self.pair else (h,)
+        kernel = streaming.pair_step if self.pair else streaming.step
+        step, more, tensors = (
+            entry(kernel, x, *states, new, y, table),
+            len(self._places) > 4,
+            self._fast_tensors(kernel),
+        )
+
+        def single(x: Any, h: Any) -> Any:
+            if (
+                type(x) is array is type(h)
+                and x.shape == taken
+                and h.shape == shape
+                and x.dtype is dtype is h.dtype
+                and a() == at_a
+                and b() == at_b
+                and c() == at_c
+                and d() == at_d
+                and (not more or self.is_fresh)
+            ):
+                y, new = empty(output, dtype), empty(space, dtype)
+                return (y, new) if step(x, h, new, y, table) else None
+            return tensors(x, (h,)) if type(x) is Tensor else None
+
+        def double(x: Any, state: Any) -> Any:
+            if type(state) is not tuple or len(state) != 2:
+                return None
+            h, m = state
+            if (
+                type(x) is array is type(h) is type(m)
+                and x.shape == taken
+                and h.shape == shape == m.shape
+                and x.dtype is dtype is h.dtype is m.dtype
+                and a() == at_a
+                and b() == at_b
+                and c() == at_c
+                and d() == at_d
+                and (not more or self.is_fresh)
+            ):
+                y, new = empty(output, dtype), empty(space, dtype)
+                return (y, (new[0], new[1])) if step(x, h, m, new, y, table) else None
+            return tensors(x, state) if type(x) is Tensor else None
+
+        return double if self.pair else single
+
+    def _fast_tensors(self, kernel: Any) -> Callable[[Tensor, tuple[Any, ...]], Any]:
+        """`fast` for tensors, by their addresses, if they are plain ones."""
+        table, dtype, kind, empty, wrap, pair = (
+            self.table,
+            self.dtype,
+            self.torch_dtype,
+            np.empty,
+            torch.from_numpy,
+            self.pair,
+        )
+        taken, output, shape, space = self._shapes(())
+        made = [np.zeros(sizes, dtype) for sizes in (shape, output, space)]
+        place = made[0].ctypes.data
+        step = entry(kernel, place, *(place,) * (1 + pair), made[2], made[1], table)
+
+        def address(part: Any, size: tuple[int, ...]) -> int:
+            """Where a tensor's numbers lie, or 0."""
+            if (
+                type(part) is Tensor
+                and part.dtype is kind
+                and part.shape == size
+                and part.is_contiguous()
+                and part.is_cpu
+                and not part.is_neg()
+            ):
+                return part.data_ptr()
+            return 0
+
+        def tensors(x: Tensor, parts: tuple[Any, ...]) -> Any:
+            given, h = address(x, taken), address(parts[0], shape)
+            if not (given and h and self.is_fresh):
+                return None
+            y, new = empty(output, dtype), empty(space, dtype)
+            if not pair:
+                step(given, h, new, y, table)
+                return wrap(y), wrap(new)
+            c = address(parts[1], shape)
+            if not c:
+                return None
+            step(given, h, c, new, y, table)
+            return wrap(y), (wrap(new[0]), wrap(new[1]))
+
+        return tensors
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """(y, state) after `x`; both are what `x` is, arrays or tensors, alone or in a batch."""
+        """(y, state) after `x`, arrays or tensors, alone or in a batch; both are what `x` is."""
         if isinstance(x, Tensor):
             return self._tensors(x, state)
-        dtype = self.dtype
-        if type(x) is not np.ndarray or (x.dtype is not dtype and x.dtype != dtype):
+        if type(x) is not np.ndarray or x.dtype != self.dtype:
             raise self._refused(x)
-        taken, output, shape, space = self.alone if x.ndim == 1 else self._shapes(x.shape[:1])
-        if x.shape != taken:
+        taken, output, shape, space = self._shapes(x.shape[:-1])
+        if x.ndim > 2 or x.shape != taken:
             raise self._refused(x)
-        if not x.flags.c_contiguous:
-            x = np.ascontiguousarray(x)
         if state is None:
-            zero = np.zeros(shape, dtype)
-            state = (zero, zero) if self.pair else zero
-        y, new = np.empty(output, dtype), np.empty(space, dtype)
-        if self.pair:
-            h, c = self._two(state)
-            if type(h) is not np.ndarray or h.dtype is not dtype or h.shape != shape or not h.flags.c_contiguous:
-                h = self._judged(h, shape)
-            if type(c) is not np.ndarray or c.dtype is not dtype or c.shape != shape or not c.flags.c_contiguous:
-                c = self._judged(c, shape)
-            self.kernel(x, h, c, new, y, self.table)
-            return y, (new[0], new[1])
-        h = state
-        if type(h) is not np.ndarray or h.dtype is not dtype or h.shape != shape or not h.flags.c_contiguous:
-            h = self._judged(h, shape)
-        self.kernel(x, h, new, y, self.table)
-        return y, new
+            parts = [np.zeros(shape, self.dtype)] * (2 if self.pair else 1)
+        else:
+            parts = [self._judged(part, shape) for part in (self._two(state) if self.pair else (state,))]
+        return self._run(np.ascontiguousarray(x), parts, output, space)
+
+    def _run(self, x: Any, parts: Sequence[Any], output: Any, space: Any) -> tuple[Any, Any]:
+        y, new = np.empty(output, self.dtype), np.empty(space, self.dtype)
+        kernel: Any = streaming.pair_step if self.pair else streaming.step
+        kernel(x, *parts, new, y, self.table)
+        return y, (new[0], new[1]) if self.pair else new
 
     def _tensors(self, x: Tensor, state: Any) -> tuple[Any, Any]:
-        """By the addresses of the tensors where they are plain ones; else as arrays."""
-        taken, output, shape, space = self.alone if x.dim() == 1 else self._shapes(x.shape[:1])
+        """As arrays, and back."""
         parts = self._two(state) if self.pair and state is not None else (state,)
-        given = self._address(x, taken)
-        places = [self._address(part, shape) for part in parts]
-        if given and all(places):
-            y, new = np.empty(output, self.dtype), np.empty(space, self.dtype)
-            self.kernel(given, *places, new, y, self.table)
-        else:
-            arrays = [part.detach().numpy() if isinstance(part, Tensor) else part for part in parts]
-            first = tuple(arrays) if len(arrays) > 1 else arrays[0]
-            y, new = self.step(x.detach().numpy(), first)
+        arrays = [part.detach().numpy() if isinstance(part, Tensor) else part for part in parts]
+        y, after = self.step(x.detach().numpy(), tuple(arrays) if len(arrays) > 1 else arrays[0])
         wrap = torch.from_numpy
-        return wrap(y), (wrap(new[0]), wrap(new[1])) if self.pair else wrap(new)
-
-    def _address(self, part: Any, shape: tuple[int, ...]) -> int:
-        """Where a tensor's numbers lie, or 0 if it is not a plain one of this shape."""
-        if (
-            type(part) is Tensor
-            and part.dtype is self.torch_dtype
-            and part.shape == shape
-            and part.is_contiguous()
-            and part.is_cpu
-            and not part.is_neg()
-        ):
-            return part.data_ptr()
-        return 0
+        return wrap(y), (wrap(after[0]), wrap(after[1])) if self.pair else wrap(after)
 
     def _shapes(self, batch: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Of x, y, the state, and the array that the new state is written to."""
-        shape = (len(self.layers), *batch, self.units)
+        shape = (self.depth, *batch, self.units)
         return (*batch, self.inputs), (*batch, self.units), shape, (2, *shape) if self.pair else shape
 
     def _refused(self, x: Any) -> InputError:
@@ -121,16 +189,14 @@ class Stepper:
 
 
 def _arrays(kind: str, weights: list[Tensor]) -> tuple[np.ndarray, ...]:
-    """What `kernels.streaming` reads of a layer: the parameters, each as one row, seen, packed and blocks."""
+    """What `kernels.streaming` reads of a layer: the parameters, its scratch, and the places of the gates."""
     w_ih, w_hh, *biases = (weight.detach().numpy() for weight in weights)
     none = np.zeros((1, 0), w_ih.dtype)
-    source = (w_ih.reshape(1, -1), w_hh.reshape(1, -1), *([bias.reshape(1, -1) for bias in biases] or [none, none]))
     padded = padded_width(w_hh.shape[1], w_ih.dtype)
-    packed = np.zeros((w_ih.shape[1] + 1 + padded, BLOCKS[kind].count * padded), w_ih.dtype)
-    seen = np.full((1, sum(part.size for part in source)), np.nan, w_ih.dtype)
-    return (*source, seen, packed, np.stack([BLOCKS[kind].into, BLOCKS[kind].onto]))
+    scratch = [np.zeros((1, blocks * padded), w_ih.dtype) for blocks in (streaming.BLOCKS, 1, 1, 1)]
+    return w_ih, w_hh, *(biases or (none, none)), *scratch, np.stack([BLOCKS[kind].into, BLOCKS[kind].onto])
 
 
-def _row(inputs: int, arrays: tuple[np.ndarray, ...]) -> list[int]:
+def _row(kind: str, inputs: int, arrays: tuple[np.ndarray, ...]) -> list[int]:
     """A layer's row of the table."""
-    return [inputs, arrays[2].size, arrays[-1].shape[1], *(array.ctypes.data for array in arrays)]
+    return [inputs, arrays[2].size, arrays[-1].shape[1], *(array.ctypes.data for array in arrays), NUMBERS[kind]]

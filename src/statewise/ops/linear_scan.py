@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from statewise._core.errors import InputError
+from statewise.kernels import _memory
 from statewise.kernels import linear_scan as kernels
-from statewise.ops import memory
 
-_FUSED = {torch.float32, torch.float64, torch.complex64, torch.complex128}
+_FUSED = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+}
 
 
 def linear_scan(
@@ -83,7 +89,7 @@ class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, initial: Tensor, lengths: Tensor | None, batch_first: bool) -> Tensor:
         if _is_fused(b):
-            h = memory.empty(b.shape, b.dtype)
+            h = _empty(b.shape, b.dtype)
             kernels.scan(_array(a), _array(b), _array(initial), _array(lengths), batch_first, h.numpy())
         else:
             h = _parallel(a, b, initial, lengths, batch_first)
@@ -106,6 +112,10 @@ def _is_fused(b: Tensor) -> bool:
     return b.device.type == "cpu" and b.dtype in _FUSED
 
 
+def _empty(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(_memory.empty(shape, _FUSED[dtype]))
+
+
 def _array(tensor: Tensor | None) -> Any:
     """Contiguous, and without a conjugation that is still due."""
     return None if tensor is None else tensor.detach().resolve_conj().contiguous().numpy()
@@ -115,8 +125,8 @@ def _fused_gradient(
     a: Tensor, initial: Tensor, h: Tensor, lengths: Tensor | None, batch_first: bool, g: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     dinitial = torch.zeros(initial.shape, dtype=h.dtype)
-    da = torch.zeros_like(dinitial) if a.ndim == 1 else memory.empty(a.shape, h.dtype)
-    db = memory.empty(h.shape, h.dtype)
+    da = torch.zeros_like(dinitial) if a.ndim == 1 else _empty(a.shape, h.dtype)
+    db = _empty(h.shape, h.dtype)
     given = (_array(a), _array(initial), _array(lengths), batch_first, _array(h), _array(g))
     kernels.scan_gradient(*given, da.numpy(), db.numpy(), dinitial.numpy())
     return da.sum(0) if a.ndim == 1 else da, db, dinitial

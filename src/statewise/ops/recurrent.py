@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -12,11 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statewise.kernels import _threads, _weights, elman, gru, lstm
+from statewise.kernels import _memory, _threads, _weights
+from statewise.kernels import recurrence as kernels
 from statewise.kernels._lanes import BLOCK_BYTES
-from statewise.ops.recurrent_steps import unrolled
+from statewise.kernels._norm import Norm
+from statewise.kernels._steps import Carry, Walk
+from statewise.ops.recurrent_steps import Inside, unrolled
 
-_WORTH_SHARING = 4e6  # multiplications in a layer, from which two threads beat one
+_WORTH_SHARING = 8e6  # multiplications in a shard, a third of a millisecond with their gradients
+_ROWS, _SHARDS = 4, 16  # sequences in a shard at least, the rows of a product in registers; shards at most
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Rows:
 
     sizes: np.ndarray
     reverse: bool = False
+    _walks: dict[int, list[tuple[Walk, int]]] = field(default_factory=dict)
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -42,21 +47,26 @@ class Rows:
         """Sequences that are all of the same length."""
         return Rows(np.full(steps, batch), reverse)
 
-    def shards(self, count: int) -> list[tuple[int, int]]:
-        """At most `count` ranges of sequences with about the same number of rows."""
+    def walks(self, count: int) -> list[tuple[Walk, int]]:
+        """At most `count` ranges of sequences with about the same number of rows, and the row behind each one's own.
+
+        They depend on the sequences alone, not on the threads, so that sums over them are the same number everywhere.
+        """
+        if count not in self._walks:
+            self._walks[count] = self._parted(count)
+        return self._walks[count]
+
+    def _parted(self, count: int) -> list[tuple[Walk, int]]:
         batch = int(self.sizes[0])
-        count = min(count, batch)
-        if count == 1:
-            return [(0, batch)]
-        if self.sizes[-1] == batch:
-            bounds = np.arange(count + 1) * batch // count
-        else:
-            rows = np.cumsum(np.bincount(self.sizes, minlength=batch + 1)[::-1])[::-1][
-                1:
-            ].cumsum()  # by the end of each sequence
-            inner = np.searchsorted(rows, rows[-1] * np.arange(1, count) / count) + 1
-            bounds = np.concatenate([[0], inner, [batch]])
-        return [(int(a), int(b)) for a, b in pairwise(bounds) if b > a]
+        alive = np.bincount(self.sizes, minlength=batch + 1)[::-1].cumsum()[::-1][1:]  # (B,) steps of each sequence
+        ends = alive.cumsum()
+        bounds = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
+        bounds = np.unique(np.concatenate([[0], np.round(bounds / _ROWS).astype(np.int64) * _ROWS, [batch]]))
+        behind = np.concatenate([[0], ends])
+        return [
+            (Walk(self.sizes, self.offsets, int(behind[a]), int(a), int(b), self.reverse), int(behind[b]))
+            for a, b in pairwise(bounds.clip(0, batch))
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ BLOCKS = {
     "gru": _Blocks(4, np.array([1, 2, 0]), np.array([1, 2, 3])),
     "lstm": _Blocks(4, np.arange(4), np.arange(4)),
 }
+NUMBERS = {"tanh": kernels.TANH, "relu": kernels.RELU, "gru": kernels.GRU, "lstm": kernels.LSTM}
 _SAVED = {"tanh": 1, "relu": 1, "gru": 4, "lstm": 6}  # blocks that the backward pass reads
 
 
@@ -93,24 +104,25 @@ def recurrence(
     weights: Sequence[Tensor | None],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
-    norm: tuple[Tensor, Tensor] | None = None,
+    inside: Inside | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One layer in one direction on the CPU, by the numba kernels.
 
     Args:
         kind: "tanh", "relu", "gru" or "lstm".
-        x: (R, d) inputs, packed by `rows`; float32 or float64, as all others.
+        x: (R, d) inputs, packed by `rows`; float32 or float64, as all others. Where weight_ih is None, (R, G H): what the gates receive.
         h, c: (B, H) the first state, sequences in the order of `rows`; c for the LSTM only.
-        weights: weight_ih, weight_hh, bias_ih, bias_hh of torch's shapes; the biases may be None.
+        weights: weight_ih, weight_hh, bias_ih, bias_hh of torch's shapes; weight_ih and the biases may be None.
         log_decay: (R, H) logarithm of what the carried state is multiplied by before each step.
         mask: (B, H) constant factors of the state where it enters the product with weight_hh.
-        norm: gain and shift (H,) of a layer norm of the state where it enters that product, before `mask`.
+        inside: a layer norm of the sums that the units receive, and of an LSTM's cell. The biases are None then; so is weight_ih of a GRU
+            or LSTM, whose norm is of the sums from the state alone.
 
     Returns:
         Outputs (R, H), the last h (B, H) and, for the LSTM, the last c. Twice differentiable: the second derivative is computed
         step by step in torch operations.
     """
-    result: Any = _Recurrence.apply(kind, rows, mask, x, h, c, log_decay, *weights, *(norm or (None, None)))
+    result: Any = _Recurrence.apply(kind, rows, mask, x, h, c, log_decay, *weights, *(inside or (None,) * 4))
     return result if kind == "lstm" else (*result, None)
 
 
@@ -133,10 +145,10 @@ class _Recurrence(torch.autograd.Function):
 
 def _differentiable_backward(ctx: Any, wanted: Sequence[bool], upstream: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients as a graph of torch operations, for second derivatives."""
-    x, h, c, log_decay, *weights, gain, shift = ctx.saved_tensors
-    norm = None if gain is None else (gain, shift)
+    x, h, c, log_decay, *rest = ctx.saved_tensors
+    weights, inside = rest[:4], None if rest[4] is None else Inside(*rest[4:])
     outputs: Any = unrolled(
-        ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask, norm
+        ctx.kind, x, ctx.rows.sizes.tolist(), ctx.rows.reverse, h, c, weights, log_decay, ctx.mask, inside
     )
     inputs = [tensor for tensor, want in zip(ctx.saved_tensors, wanted, strict=True) if want]
     outputs = outputs if ctx.kind == "lstm" else outputs[:2]
@@ -156,52 +168,62 @@ class _Run:
         h: Tensor,
         c: Tensor | None,
         log_decay: Tensor | None,
-        w_ih: Tensor,
+        w_ih: Tensor | None,
         w_hh: Tensor,
         b_ih: Tensor | None,
         b_hh: Tensor | None,
-        gain: Tensor | None,
-        shift: Tensor | None,
+        *inside: Tensor | None,
     ) -> None:
         self.kind, self.rows, self.blocks = kind, rows, BLOCKS[kind]
-        self.x = x.detach().contiguous().numpy()
-        self.count, self.inputs = self.x.shape
-        self.units = w_hh.shape[1]
-        self.padded = padded_width(self.units, self.x.dtype)
-        self.dtype = self.x.dtype
+        given = _array(x)
+        self.dtype, self.count, self.units = given.dtype, len(given), w_hh.shape[1]
+        self.padded = padded_width(self.units, self.dtype)
+        self.x = given if w_ih is not None else np.empty((self.count, 0), self.dtype)
+        self.inputs = self.x.shape[1]
         self.state = self._padded(h.detach().numpy())
         self.cell = None if c is None else self._padded(c.detach().numpy())
-        self.decay = None if log_decay is None else self._padded(np.exp(log_decay.detach().numpy()))
-        self.mask = None if mask is None else self._padded(mask.detach().numpy())
-        self.norm = None
-        if gain is not None and shift is not None:
-            self.norm = self._padded(torch.stack([gain, shift, torch.ones_like(gain)]).detach().numpy())
+        decay = None if log_decay is None else self._padded(np.exp(log_decay.detach().numpy()))
+        factors = None if mask is None else self._padded(mask.detach().numpy())
         self.weight, self.back, self.aside = self._weights(w_ih, w_hh, b_ih, b_hh)
-        width = self.inputs + 1 + self.padded
-        self.operand = np.empty((self.count, width), self.dtype)
-        alone = mask is None and gain is None
-        self.kept: np.ndarray = self.operand if alone else self._empty(1)
-        self.place: int = self.inputs + 1 if alone else 0
-        columns = self.padded + padded_width(1, self.dtype)
-        self.normed = None if self.norm is None else np.empty((self.count, columns), self.dtype)
-        self.saved = self._empty(_SAVED[kind])
-        threads = torch.get_num_threads() if float(self.count) * width * self.weight.shape[1] > _WORTH_SHARING else 1
-        self.shards = rows.shards(threads)
+        operand = _memory.empty((self.count, self.inputs + 1 + self.padded), self.dtype)
+        kept, place = (operand, self.inputs + 1) if mask is None else (self._rows(self.padded), 0)
+        self.carry = Carry(operand, kept, place, decay, factors)
+        self.norm = None if inside[0] is None else self._norm(None if w_ih is not None else given, *inside)
+        self.saved = self._rows(_SAVED[kind] * self.padded)
+        work = float(operand.size) * self.weight.shape[1]
+        most = max(1, min(int(work / _WORTH_SHARING), len(self.state) // _ROWS, _SHARDS))
+        self.walks = rows.walks(2 ** (most.bit_length() - 1))  # an even share for two, four, … threads
 
-    def _empty(self, blocks: int) -> np.ndarray:
-        return np.empty((self.count, blocks * self.padded), self.dtype)
+    def _rows(self, columns: int) -> np.ndarray:
+        return _memory.empty((self.count, columns), self.dtype)
 
     def _padded(self, array: np.ndarray) -> np.ndarray:
         """A copy with zeros up to the padded width."""
+        if array.shape[1] == self.padded:
+            return np.array(array, self.dtype, order="C")
         result = np.zeros((len(array), self.padded), self.dtype)
         result[:, : self.units] = array
         return result
 
+    def _gates(self, array: Tensor) -> np.ndarray:
+        """(G H,) as (G Hp,)."""
+        return self._padded(array.detach().numpy().reshape(-1, self.units)).reshape(-1)
+
+    def _norm(self, given: np.ndarray | None, *inside: Any) -> Norm:
+        gain, shift, cell_gain, cell_shift = inside
+        gates = np.stack([self._gates(part) for part in (gain, shift, torch.ones_like(gain))])
+        column, block = (self.blocks.count - len(self.blocks.into)) * self.padded, BLOCK_BYTES // self.dtype.itemsize
+        cell = cell_normed = None
+        if cell_gain is not None:
+            parts = (cell_gain, cell_shift, torch.ones_like(cell_gain))
+            cell, cell_normed = np.stack([self._gates(part) for part in parts]), self._rows(self.padded + block)
+        normed = self._rows(gates.shape[1] + block)
+        return Norm(gates, normed, column, given, self.blocks.into, self.units, cell, cell_normed)
+
     def _weights(self, *given: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """torch's parameters as the kernels read them."""
-        w_ih, w_hh, b_ih, b_hh = (
-            np.zeros(0, self.dtype) if w is None else w.detach().contiguous().numpy() for w in given
-        )
+        w_ih, w_hh, b_ih, b_hh = (np.zeros(0, self.dtype) if w is None else _array(w) for w in given)
+        w_ih = w_ih.reshape(len(w_hh), -1)
         columns = self.blocks.count * self.padded
         weight = np.zeros((self.inputs + 1 + self.padded, columns), self.dtype)
         back = np.zeros((len(self.blocks.into) * self.padded, self.padded), self.dtype)
@@ -210,103 +232,89 @@ class _Run:
         _weights.pack_backward(w_ih, w_hh, self.blocks.into, back, aside)
         return weight, back, aside
 
-    def _share(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(first, last)`` for every shard of the sequences, the last one in this thread."""
-        _in_threads(work, self.shards)
-
-    def _share_range(self, count: int, work: Callable[[int, int], None]) -> None:
-        """Call ``work(first, last)`` for as many parts of 0 … count as there are shards."""
-        bounds = [count * k // len(self.shards) for k in range(len(self.shards) + 1)]
-        _in_threads(work, [(a, b) for a, b in pairwise(bounds) if b > a])
-
     def forward(self) -> tuple[Tensor, ...]:
-        output = np.empty((self.count, self.units), self.dtype)
-        start = (
+        output = self._rows(self.units)
+        given = (
+            NUMBERS[self.kind],
             self.x,
-            self.operand,
-            self.kept,
-            self.place,
-            self.decay,
-            self.mask,
+            self.carry,
             self.norm,
-            self.normed,
             self.weight,
             self.saved,
             self.state,
+            self.cell,
+            output,
         )
-        walk = (output, self.rows.sizes, self.rows.offsets)
-        reverse = self.rows.reverse
-        if self.kind == "gru":
-            self._share(lambda first, last: gru.forward(*start, *walk, first, last, reverse))
-        elif self.kind == "lstm":
-            self._share(lambda first, last: lstm.forward(*start, self.cell, *walk, first, last, reverse))
-        else:
-            rectified = self.kind == "relu"
-            self._share(lambda first, last: elman.forward(*start, *walk, first, last, reverse, rectified))
+        _threads.share(lambda part: kernels.forward(*given, part[0]), self.walks, torch.get_num_threads())
         del self.x
         states = (self.state,) if self.cell is None else (self.state, self.cell)
         return torch.from_numpy(output), *(torch.from_numpy(state[:, : self.units].copy()) for state in states)
 
     def backward(self, upstream: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        given = [tensor.detach().contiguous().numpy() for tensor in upstream]
-        gradient, work = self._padded(given[1]), np.zeros_like(self.state)
-        d_gates = self._empty(self.blocks.count)
-        d_log_decay = None if self.decay is None else self._empty(1)
-        d_cell = self._padded(given[2]) if self.kind == "lstm" else None
-        d_seen = None if self.norm is None else self._empty(1)
-        norm = (self.norm, self.normed, d_seen)
-        start = (given[0], self.kept, self.place, self.decay, self.mask, *norm, self.back, self.saved, gradient)
-        walk = (work, d_gates, d_log_decay, self.rows.sizes, self.rows.offsets)
-        reverse = self.rows.reverse
-        if self.kind == "gru":
-            self._share(lambda first, last: gru.backward(*start, *walk, first, last, reverse))
-        elif self.kind == "lstm":
-            self._share(lambda first, last: lstm.backward(*start, d_cell, *walk, first, last, reverse))
-        else:
-            rectified = self.kind == "relu"
-            self._share(lambda first, last: elman.backward(*start, *walk, first, last, reverse, rectified))
-        own = [
+        arrays = [_array(tensor) for tensor in upstream]
+        gradient, work = self._padded(arrays[1]), np.empty_like(self.state)
+        d_cell = self._padded(arrays[2]) if self.kind == "lstm" else None
+        outside = self.norm is not None and self.norm.given is not None
+        d_x = self._rows(self.inputs) if wanted[0] and not outside else None
+        d_given = np.empty(self.norm.given.shape, self.dtype) if self.norm is not None and outside else None
+        d_log_decay = None if self.carry.decay is None else self._rows(self.padded)
+        sums = [self._sums(None if table is None else table[:2]) for table in self._tables()]
+        d_weight = self._sums(self.weight if any(wanted[4:8]) else None)
+        fixed: tuple[Any, ...] = (
+            NUMBERS[self.kind],
+            arrays[0],
+            self.carry,
+            self.norm,
+            (self.blocks.into, self.blocks.onto),
+        )
+        fixed += (self.back, self.aside, self.saved, gradient, d_cell)
+
+        backward: Any = kernels.backward  # whose arguments are too many to be told apart
+
+        def retrace(part: Any) -> None:
+            number, (walk, end) = part
+            chunk = kernels.CHUNK + walk.last - walk.first
+            d_gates, narrow = (np.empty((chunk, n), self.dtype) for n in (self.weight.shape[1], self.aside.shape[1]))
+            own = [None if stack is None else stack[number] for stack in (d_weight, *sums)]
+            found = kernels.Found(d_x, own[0], d_log_decay, d_given, *own[1:])
+            backward(*fixed, d_gates, work, narrow, found, walk, end)
+
+        _threads.share(retrace, list(enumerate(self.walks)), torch.get_num_threads())
+        states = [
             None if a is None else torch.from_numpy(a[:, : self.units].copy()) for a in (gradient, d_cell, d_log_decay)
         ]
-        d_x = self._input_gradient(d_gates) if wanted[0] else None
-        weights = self._weight_gradients(d_gates) if any(wanted[4:8]) else (None,) * 4
-        return d_x, *own, *weights, *self._norm_gradients(d_seen)
+        weights = (None,) * 4 if d_weight is None else self._unpacked(d_weight.sum(0))
+        inputs = d_given if outside else d_x
+        return None if inputs is None else torch.from_numpy(inputs), *states, *weights, *self._norm_gradients(*sums)
 
-    def _norm_gradients(self, d_seen: np.ndarray | None) -> tuple[Tensor | None, Tensor | None]:
-        """Of gain and shift."""
-        if d_seen is None or self.normed is None:
-            return None, None
-        found = torch.from_numpy(d_seen[:, : self.units])
-        return (found * torch.from_numpy(self.normed[:, : self.units])).sum(0), found.sum(0)
+    def _tables(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        return (None, None) if self.norm is None else (self.norm.gates, self.norm.cell)
 
-    def _input_gradient(self, d_gates: np.ndarray) -> Tensor:
-        meeting = len(self.blocks.into) * self.padded
-        d_x = np.empty((self.count, self.inputs), self.dtype)
-        self._share_range(
-            self.count,
-            lambda first, last: _weights.input_gradient(
-                d_gates, self.aside, meeting, np.empty((4, self.aside.shape[1]), self.dtype), d_x, first, last
-            ),
-        )
-        return torch.from_numpy(d_x)
+    def _sums(self, like: np.ndarray | None) -> np.ndarray | None:
+        """Zeros to which each shard adds its own."""
+        if like is None:
+            return None
+        result = _memory.empty((len(self.walks), *like.shape), self.dtype)
+        result.fill(0)
+        return result
 
-    def _weight_gradients(self, d_gates: np.ndarray) -> tuple[Tensor, ...]:
-        both, (into, onto) = np.zeros_like(self.weight), (self.blocks.into, self.blocks.onto)
-        self._share_range(
-            self.blocks.count,
-            lambda first, last: _weights.weight_gradient(
-                self.operand, d_gates, self.inputs, into, onto, both, first, last
-            ),
-        )
-        rows = len(into) * self.units
+    def _unpacked(self, total: np.ndarray) -> tuple[Tensor, ...]:
+        rows = len(self.blocks.into) * self.units
         found = [np.empty(shape, self.dtype) for shape in ((rows, self.inputs), (rows, self.units), (rows,), (rows,))]
-        _weights.unpack(both, into, onto, *found)
+        _weights.unpack(total, self.blocks.into, self.blocks.onto, *found)
         return tuple(torch.from_numpy(array) for array in found)
 
+    def _norm_gradients(self, *sums: np.ndarray | None) -> list[Tensor | None]:
+        """Of the gains and shifts of gates and cell."""
+        found: list[Tensor | None] = []
+        for stack in sums:
+            if stack is None:
+                found += [None, None]
+            else:
+                table = stack.sum(0).reshape(2, -1, self.padded)[:, :, : self.units]
+                found += [torch.from_numpy(row.reshape(-1)) for row in table]
+        return found
 
-def _in_threads(work: Callable[[int, int], None], parts: list[tuple[int, int]]) -> None:
-    jobs = [_threads.pool().submit(work, *part) for part in parts[:-1]]
-    if parts:
-        work(*parts[-1])
-    for job in jobs:
-        job.result()
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm, linear
+
+
+class Inside(NamedTuple):
+    """Layer norms inside a step: gain and shift (G H,) of the sums from the state, and (H,) of an LSTM's cell before its tanh."""
+
+    gain: Tensor
+    shift: Tensor
+    cell_gain: Tensor | None
+    cell_shift: Tensor | None
 
 
 def unrolled(
@@ -19,11 +29,11 @@ def unrolled(
     weights: Sequence[Any],
     log_decay: Tensor | None = None,
     mask: Tensor | None = None,
-    norm: tuple[Tensor, Tensor] | None = None,
+    inside: Inside | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Outputs (R, H) and the last states (B, H): what `ops.recurrent.recurrence` computes, in the same layout."""
     w_ih, w_hh, b_ih, b_hh = weights
-    given = torch.nn.functional.linear(x, w_ih, b_ih).split(list(sizes))
+    given = (x if w_ih is None else linear(x, w_ih, b_ih)).split(list(sizes))
     decays = None if log_decay is None else log_decay.exp().split(list(sizes))
     steps = range(len(sizes))
     outputs: dict[int, Tensor] = {}
@@ -33,9 +43,8 @@ def unrolled(
         if decays is not None:
             carried = carried * decays[t]
             memory = None if memory is None else memory * decays[t]
-        seen = carried if norm is None else torch.nn.functional.layer_norm(carried, carried.shape[1:], *norm)
-        seen = seen if mask is None else seen * mask[:n]
-        new, memory = _cell(kind, given[t], torch.nn.functional.linear(seen, w_hh, b_hh), carried, memory)
+        seen = carried if mask is None else carried * mask[:n]
+        new, memory = _cell(kind, given[t], linear(seen, w_hh, b_hh), carried, memory, inside)
         outputs[t] = new
         h = new if n == h.shape[0] else torch.cat([new, h[n:]])
         if c is not None and memory is not None:
@@ -43,11 +52,14 @@ def unrolled(
     return torch.cat([outputs[t] for t in steps]), h, c
 
 
-def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Tensor | None]:
-    if kind == "relu":
-        return torch.relu(given + kept), None
-    if kind == "tanh":
-        return torch.tanh(given + kept), None
+def _cell(
+    kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Any, inside: Inside | None
+) -> tuple[Tensor, Tensor | None]:
+    if kind in ("relu", "tanh"):
+        total = given + kept
+        total = total if inside is None else layer_norm(total, inside.gain.shape, inside.gain, inside.shift)
+        return torch.relu(total) if kind == "relu" else torch.tanh(total), None
+    kept = kept if inside is None else layer_norm(kept, inside.gain.shape, inside.gain, inside.shift)
     if kind == "gru":
         r_x, z_x, n_x = given.chunk(3, 1)
         r_h, z_h, q = kept.chunk(3, 1)
@@ -56,4 +68,5 @@ def _cell(kind: str, given: Tensor, kept: Tensor, h: Tensor, c: Any) -> tuple[Te
         return n + z * (h - n), None
     i, f, g, o = (given + kept).chunk(4, 1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    shown = c if inside is None else layer_norm(c, h.shape[1:], inside.cell_gain, inside.cell_shift)
+    return torch.sigmoid(o) * torch.tanh(shown), c

@@ -93,6 +93,11 @@ class Output(abc.ABC):
     def variance(self, law: Law) -> np.ndarray:
         """(..., p)."""
 
+    def covariance(self, law: Law) -> np.ndarray:
+        """(..., p, p); diagonal unless the columns depend on each other given the past."""
+        variance = self.variance(law)
+        return variance[..., None] * np.eye(variance.shape[-1])
+
     @abc.abstractmethod
     def cdf(self, law: Law, y: np.ndarray) -> np.ndarray:
         """(..., p) each column's own P(Y ≤ y); of whole numbers P(Y < y) + ½ P(Y = y), the middle of the jump."""

@@ -97,6 +97,10 @@ class FullGaussianOutput(GaussianOutput):
     def variance(self, law: Law) -> np.ndarray:
         return np.asarray((self.root(NUMPY, law) ** 2).sum(-1))
 
+    def covariance(self, law: Law) -> np.ndarray:
+        root = self.root(NUMPY, law)
+        return np.asarray(root @ root.swapaxes(-1, -2))
+
     def draw(self, law: Law, noise: np.ndarray) -> np.ndarray:
         return np.asarray(law.location + (self.root(NUMPY, law) @ noise[..., None])[..., 0])
 
