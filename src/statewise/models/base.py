@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, NotFittedError, UnsupportedError
+from statewise._core.errors import InputError, NotFittedError, NumericalError, UnsupportedError
 from statewise.results.fit import FitResult, Memory
 from statewise.results.forecast import Forecast
 from statewise.results.predicted import Predicted
@@ -193,6 +193,8 @@ class Density(Model):
     def _drawn(self, y: np.ndarray, inputs: np.ndarray | None = None) -> Sequences:
         """Draws (count, length, p), and the inputs that drove them, as sequences under the training data's names."""
         count, length, _ = y.shape
+        if not np.isfinite(y).all() or checks.too_large(y).any():
+            raise NumericalError(f"the model's dynamics explode within {length} steps; pass a shorter `length`")
         schema = self._schema or {}
         return Sequences(
             y.reshape(count * length, -1),
@@ -209,6 +211,7 @@ class Density(Model):
         Missing entries are integrated out. Returns (N,), one a sequence, or with ``per_step=True`` packed (rows,): the
         log density of each step given the earlier steps of its sequence.
         """
+        per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
         steps = self._log_prob_steps(seqs)
         return steps if per_step else np.add.reduceat(steps, seqs.offsets[:-1])

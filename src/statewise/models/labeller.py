@@ -28,7 +28,7 @@ class ClassWeight:
     """None, 'balanced', or a weight for each label, as a mapping or pairs; kept as pairs."""
 
     def check(self, name: str, value: Any) -> Any:
-        if value is None or value == "balanced":
+        if value is None or (isinstance(value, str) and value == "balanced"):
             return value
         try:
             pairs = list(dict(value).items())
@@ -216,6 +216,7 @@ class Labeller(Model, Trainable):
         With ``per_step=True`` one for each label, 0 where it is not known.
         """
         _ = self.parameters
+        per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
         known, codes = self._known(seqs)
         each = np.where(known, self._label_log_probs(seqs)[np.arange(len(codes)), codes], 0.0)
@@ -280,6 +281,8 @@ def known_labels(labels: np.ndarray, unlabelled: Any = None) -> tuple[np.ndarray
         if labels.dtype.kind in "US":
             known = labels != ""
     if unlabelled is not None:
+        if np.ndim(unlabelled):
+            raise InputError(f"`unlabelled` is {checks.shown(unlabelled)}; pass one label")
         known = known & (plain_labels != unlabelled)
     return known, plain_labels
 
@@ -307,4 +310,4 @@ def judge_codes(seqs: Sequences, count: int) -> None:
 
 def path_of(checkpoint: Any) -> str | None:
     """A checkpoint's path as text."""
-    return None if checkpoint is None else os.fspath(checkpoint)
+    return checks.Optional(checks.File()).check("checkpoint", checkpoint)  # type: ignore[no-any-return]  # by its rule

@@ -24,6 +24,13 @@ from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
 
+def refuse_unobserved(seqs: Sequences) -> None:
+    """Refuse to fit to a column of which nothing is known."""
+    empty = np.isnan(seqs.values).all(axis=0)
+    if empty.any():
+        raise InputError(f"column {seqs.columns[int(empty.argmax())]!r} has no observed entry; leave it out of the values")
+
+
 class LinearGaussian(Density, HasGaussianStates):
     """A model with a state-space form x[t+1] = A x[t] + …, y[t] = C x[t] + …; a subclass says what that form is."""
 

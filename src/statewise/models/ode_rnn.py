@@ -10,6 +10,7 @@ import torch
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
 from statewise.models.base import Model
+from statewise.models.ode import ODE, settled
 from statewise.nn.ode_cell import ODECell
 from statewise.results.fit import Memory
 
@@ -39,11 +40,13 @@ class ODERNN(Model):
 
     def solve(self, start: Any, steps: int) -> np.ndarray:
         """(steps + 1, n) the states from `start` (n,) on, as the network runs."""
-        start = checks.array("start", start, (None,))
+        module = self.module
+        assert isinstance(self._source, ODE)
+        start = self._source._start(start)
         steps = checks.Integer(1).check("steps", steps)
         with torch.no_grad():
-            after = self.module(torch.tensor(start)[None], steps)[0].numpy()
-        return np.vstack([start, after])
+            after = module(torch.tensor(start)[None], steps)[0].numpy()
+        return settled(np.vstack([start, after]))
 
     def memory(self, data: Any = None) -> Memory:
         """As of the ODE."""

@@ -200,7 +200,7 @@ class Recurrent(Density, Trainable):
         share = checks.Real(0.0, 0.9).check("validation", validation)
         window = checks.Integer(2).check("window", window)
         carry = checks.Flag().check("carry", carry)
-        path = None if checkpoint is None else os.fspath(checkpoint)
+        path = checks.Optional(checks.File()).check("checkpoint", checkpoint)
         if seed is None and path is not None:
             raise InputError("`checkpoint` is given but `seed` is None, so that no later fit could go on; pass a seed")
         seed = int(generator(seed).integers(2**31)) if seed is None else checks.Integer().check("seed", seed)

@@ -58,11 +58,11 @@ class RecurrentStream:
         Raises:
             InputError: a wrong shape, or values that the output cannot have.
         """
-        row = checks.array("y", np.atleast_1d(y), (self._output.dim,), allow_nan=True)
+        row = checks.row("y", y, self._output.dim, allow_nan=True)
         wrong, wanted = self._output.judge(row)
         if wrong.any():
             raise InputError(f"`y` has the value {row[wrong][0]:g}; output {self._output.name!r} is for {wanted}")
-        u = self._model._future_inputs(None if inputs is None else np.atleast_1d(inputs)[None], 1, 1)
+        u = self._model._future_inputs(None if inputs is None else checks.row("inputs", inputs, None)[None], 1, 1)
         gap = np.full((1, 1), 1.0 if self.step else 0.0)
         if elapsed is not None and self.step and "time_unit" in self._params:
             gap[:] = checks.Real(0.0).check("elapsed", elapsed) / self._params["time_unit"][0]

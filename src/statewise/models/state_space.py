@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clocks
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from statewise.inference.subspace import subspace_system
 from statewise.inference.system import System
 from statewise.inference.varying import Clock, Continuous, Steps, discretised
 from statewise.models.base import Trainable
-from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.linear_gaussian import LinearGaussian, refuse_unobserved
 from statewise.models.state_space_form import LETTERS, TIME_UNITS, checked_system, clock, in_time, with_future
 from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
@@ -264,6 +265,7 @@ class StateSpace(LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         names = self._free_names(fix, method)
         seqs = self._receive(data)
+        refuse_unobserved(seqs)
         sys = self._given
         details: dict[str, float] = {}
         if method == "em":
@@ -317,10 +319,10 @@ class StateSpace(LinearGaussian, Trainable):
         own = [name for name in own if method == "mle" or name != "noise_cross"]
         own = [name for name in own if not in_time(name, self._options[name])]
         own += _START if estimated else ()
-        fixed = (fix,) if isinstance(fix, str) else tuple(fix)
+        fixed = (fix,) if isinstance(fix, str) or not isinstance(fix, Iterable) else tuple(fix)
         for name in fixed:
-            if name not in own:
-                raise InputError(f"`fix` has {name!r}; pass names out of {', '.join(own)}")
+            if not isinstance(name, str) or name not in own:
+                raise InputError(f"`fix` has {checks.shown(name)}; pass names out of {', '.join(own)}")
         free = [name for name in own if name not in fixed]
         if "noise_cross" in free and not {"state_noise", "observation_noise"} <= set(free):
             raise InputError(

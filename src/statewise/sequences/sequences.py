@@ -56,13 +56,11 @@ class Sequences:
     season: int | None = None
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        if values.ndim == 1:
-            values = values[:, None]
-        values = checks.array("values", values, (None, None), allow_nan=True)
+        values = checks.array("values", _columns("values", self.values), (None, None), allow_nan=True)
         rows, dim = values.shape
         if rows == 0 or dim == 0:
             raise InputError(f"`values` has shape {values.shape}; pass at least one row and one column")
+        _refuse_large("values", values)
         self._put("values", _locked(values))
         self._put("lengths", _locked(_checked_lengths(self.lengths, rows)))
         self._put("inputs", _checked_inputs(self.inputs, rows))
@@ -248,6 +246,22 @@ def _locked(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _columns(name: str, given: Any) -> np.ndarray:
+    """A table as given, or a single column as a table of one."""
+    try:
+        table = np.asarray(given)
+    except (TypeError, ValueError):
+        raise InputError(f"`{name}` is {checks.shown(given)}; pass numbers of shape (rows,) or (rows, columns)") from None
+    return table[:, None] if table.ndim == 1 else table
+
+
+def _refuse_large(name: str, table: np.ndarray) -> None:
+    wrong = checks.too_large(table)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(f"`{name}` has the entry {table[row, column]:g} at row {row}, column {column}; {checks.UNITS}")
+
+
 def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
     try:
         clean = np.array(lengths, dtype=np.float64)
@@ -267,9 +281,8 @@ def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
 def _checked_inputs(inputs: Any, rows: int) -> np.ndarray | None:
     if inputs is None:
         return None
-    table = np.asarray(inputs)
-    table = table[:, None] if table.ndim == 1 else table
-    clean = checks.array("inputs", table, (rows, None), allow_nan=True)
+    clean = checks.array("inputs", _columns("inputs", inputs), (rows, None), allow_nan=True)
+    _refuse_large("inputs", clean)
     if np.isnan(clean).any():
         row, column = np.argwhere(np.isnan(clean))[0]
         raise InputError(

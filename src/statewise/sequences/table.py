@@ -84,6 +84,9 @@ class Table:
             raise DataError(
                 f"{self.place(row, name)}: the number is infinite; correct it, or leave the cell empty if it is missing"
             )
+        if checks.too_large(numbers).any():
+            row = int(np.flatnonzero(checks.too_large(numbers))[0])
+            raise DataError(f"{self.place(row, name)}: the number is {numbers[row]:g}; {checks.UNITS}")
         return numbers
 
     def _parse(self, name: str) -> tuple[np.ndarray, int | None]:
