@@ -86,17 +86,24 @@ def _arrays(answer: Any) -> Iterator[tuple[str, np.ndarray]]:
                 yield field.name, value
 
 
+# Where the documentation says that NaN stands for what there is none of.
+_DOCUMENTED = {
+    ("Predicted", "residuals"),
+    ("StateSelection", "held_out"),
+    ("ImpulseResponse", "lower"),
+    ("ImpulseResponse", "upper"),
+}
+
+
 def _said(answer: Any, name: str, array: np.ndarray) -> bool:
-    """Whether a NaN is said to be one: no observation has no residual, and an infinite variance no mean."""
-    if name in ("residual", "residuals", "standardised"):
+    """Whether a NaN is said to be one: by the documentation, or by an infinite variance beside an unknown mean."""
+    kind = type(answer).__name__
+    if kind in ("Diagnosis", "Comparison", "Estimates") or (kind, name) in _DOCUMENTED:
         return True
-    spread = getattr(answer, "variance", None) if name == "mean" else getattr(answer, "cov", None)
-    if name == "mean" and spread is None:
-        spread = getattr(answer, "cov", None)
+    spread = getattr(answer, "variance", None) if hasattr(answer, "variance") else getattr(answer, "cov", None)
     if spread is None or name not in ("mean", "cov", "variance"):
         return False
-    unknown = ~np.isfinite(np.asarray(spread))
-    gone = np.isnan(array)
+    unknown, gone = ~np.isfinite(np.asarray(spread)), np.isnan(array)
     if unknown.ndim == gone.ndim:
         return bool((~gone | unknown).all())
     return bool((~gone.any(axis=-1) | unknown.any(axis=(-1, -2))).all())

@@ -281,6 +281,35 @@ def array(name: str, value: Any, shape: Sequence[int | None], *, allow_nan: bool
     return result
 
 
+def listed(name: str, value: Any, wanted: str = "a list") -> list[Any]:
+    """The items of anything that has some, text excepted."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError(value)
+        return list(value)
+    except (TypeError, ValueError):
+        raise InputError(f"`{name}` is {shown(value)}; pass {wanted}") from None
+
+
+def counted(name: str, value: Any, each: int = 1, low: int = 1) -> int:
+    """A whole number from `low`, of things with `each` numbers, all of which half of the machine's memory can hold."""
+    number = Integer(low).check(name, value)
+    needed, there = 8 * number * each, _memory()
+    if needed > there / 2:
+        raise InputError(
+            f"`{name}` is {number}, for which {needed / 2**30:.3g} GiB are needed; this machine has {there / 2**30:.3g}: pass fewer"
+        )
+    return number
+
+
+def _memory() -> float:
+    """Bytes of memory of the machine; where it does not say, as if 16 GiB."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return 16.0 * 2**30
+
+
 def too_large(values: np.ndarray) -> np.ndarray:
     """Where values are infinite, or finite and beyond `LARGEST`; NaN is neither."""
     return np.asarray(np.abs(values) > LARGEST)
@@ -358,7 +387,7 @@ def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
 
 def levels(value: Any) -> tuple[float, ...]:
     """Interval levels in per cent, such as (80, 95), sorted."""
-    given = tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) else (value,)
+    given = tuple(listed("level", value)) if isinstance(value, Iterable) else (value,)
     if not given:
         raise InputError("`level` is empty; pass percentages such as (80, 95)")
     rule = Real(0.0, 100.0, open_low=True)

@@ -190,6 +190,17 @@ class Density(Model):
             raise InputError(f"`inputs` has shape {np.shape(given)}; pass shape {wanted}")
         return checks.array("inputs", table, (count, steps, len(names)))
 
+    def _steps_ahead(self, steps: Any, count: int, paths: int = 1) -> int:
+        """`steps` of a forecast of `count` sequences, judged, by `paths` each."""
+        width = len((self._schema or {}).get("columns", ())) or 1
+        return checks.counted("steps", steps, 2 * paths * max(count, 1) * width)
+
+    def _draws(self, length: Any, count: Any) -> tuple[int, int]:
+        """`length` and `count` of a sample, judged."""
+        width = len((self._schema or {}).get("columns", ())) or 1
+        count = checks.counted("count", count, 2 * width)
+        return checks.counted("length", length, 2 * width * count), count
+
     def _drawn(self, y: np.ndarray, inputs: np.ndarray | None = None) -> Sequences:
         """Draws (count, length, p), and the inputs that drove them, as sequences under the training data's names."""
         count, length, _ = y.shape

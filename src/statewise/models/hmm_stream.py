@@ -96,7 +96,7 @@ class HMMStream:
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps; arguments as in the model's `forecast`."""
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._model._steps_ahead(steps, 1, self._emission.states)
         if not self.step:
             raise InputError("the stream has seen no step yet; call `update` first")
         now = None if self._inputs is None else self._inputs[None]

@@ -17,7 +17,8 @@ from statewise.models.base import Model, Trainable
 from statewise.results.fit import FitResult, Memory, half_life
 from statewise.results.labels import DecodedLabels, LabelProbs, LabelScores
 from statewise.sequences.build import as_sequences
-from statewise.sequences.sequences import Sequences
+from statewise.sequences.scaling import refuse_tiny
+from statewise.sequences.sequences import Sequences, most_symbols
 
 _MEMORY_STEPS, _MEMORY_SEQUENCES = 1000, 32
 _SCALINGS = ("value_mean", "value_scale", "input_mean", "input_scale")
@@ -103,6 +104,7 @@ class Labeller(Model, Trainable):
                 )
             given["seed"] = int(generator(None).integers(2**31))
         seqs = as_sequences(data)
+        refuse_tiny(seqs)
         known, codes, classes = self._labels(seqs, unlabelled)
         plan = LabelPlan(seqs, known, codes, len(classes), self.per, symbols_of(seqs, self._options), given)
         weights = self._weights(classes, codes[known])
@@ -291,7 +293,7 @@ def symbols_of(seqs: Sequences, options: dict[str, Any]) -> int | None:
     """How many symbols the values are codes of; None for numbers."""
     if seqs.symbols is None and options["embedding"] is None:
         return None
-    count = max(len(seqs.symbols or ()), int(np.nanmax(seqs.values, initial=1.0)) + 1)
+    count = most_symbols(seqs)
     judge_codes(seqs, count)
     return count
 

@@ -101,7 +101,7 @@ class ODE(Model):
         import torch
 
         start = self._start(start)
-        steps = checks.Integer(0).check("steps", steps)
+        steps = checks.counted("steps", steps, 2 * len(start), low=0)
         state, found = torch.tensor(start)[None], [start]
         cell = self.cell()
         with torch.no_grad():

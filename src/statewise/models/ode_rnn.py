@@ -43,7 +43,7 @@ class ODERNN(Model):
         module = self.module
         assert isinstance(self._source, ODE)
         start = self._source._start(start)
-        steps = checks.Integer(1).check("steps", steps)
+        steps = checks.counted("steps", steps, 2 * len(start), low=1)
         with torch.no_grad():
             after = module(torch.tensor(start)[None], steps)[0].numpy()
         return settled(np.vstack([start, after]))

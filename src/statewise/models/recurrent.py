@@ -24,7 +24,8 @@ from statewise.results.marginals import SampleMarginals
 from statewise.results.predicted import Predicted
 from statewise.sequences.build import as_sequences
 from statewise.sequences.calendar import future_times
-from statewise.sequences.sequences import Sequences
+from statewise.sequences.scaling import refuse_tiny
+from statewise.sequences.sequences import Sequences, most_symbols
 
 if TYPE_CHECKING:
     from statewise.fitting.sgd import Training
@@ -205,6 +206,7 @@ class Recurrent(Density, Trainable):
             raise InputError("`checkpoint` is given but `seed` is None, so that no later fit could go on; pass a seed")
         seed = int(generator(seed).integers(2**31)) if seed is None else checks.Integer().check("seed", seed)
         seqs = as_sequences(data)
+        refuse_tiny(seqs)
         output = self._output(seqs.dim, symbol_count(seqs) if self._options["output"] == "categorical" else None)
         plan = Plan(judged(seqs, output), share, window, output, self._options["time_aware"])
         given = Instructions(batch, seed, carry, path)
@@ -293,7 +295,7 @@ class Recurrent(Density, Trainable):
             NumericalError: the fitted dynamics explode within `steps`.
         """
         parameters, seqs = self.parameters, self._receive(data)
-        steps, levels = checks.Integer(1).check("steps", steps), checks.levels(level)
+        steps, levels = self._steps_ahead(steps, len(seqs), inference.PATHS), checks.levels(level)
         given = self._future_inputs(inputs, len(seqs), steps)
         paths = inference.forecast_paths(
             self._options["cell"],
@@ -315,7 +317,7 @@ class Recurrent(Density, Trainable):
             NumericalError: the fitted dynamics explode within `length`.
         """
         parameters = self.parameters
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         given = self._future_inputs(inputs, count, length)
         y = inference.sample_paths(
             self._options["cell"], parameters, length, count, given, generator(seed), self._output(self._dim)
@@ -357,8 +359,7 @@ def _memory_rate(cell: str, parameters: Mapping[str, np.ndarray], seqs: Sequence
 
 def symbol_count(seqs: Sequences) -> int:
     """The number of symbols that coded sequences have; 2 at least."""
-    found = 0 if seqs.symbols is None else len(seqs.symbols)
-    return max(found, int(np.nanmax(seqs.values, initial=1.0)) + 1)
+    return most_symbols(seqs)
 
 
 def judged(seqs: Sequences, output: Output) -> Sequences:

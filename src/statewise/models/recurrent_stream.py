@@ -77,7 +77,8 @@ class RecurrentStream:
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps, at usual gaps; arguments as in the model's `forecast`."""
-        steps, count = checks.Integer(1).check("steps", steps), inference.PATHS
+        count = inference.PATHS
+        steps = self._model._steps_ahead(steps, 1, count)
         given = self._model._future_inputs(inputs, 1, steps)
         noise = generator(seed).standard_normal((steps, count, self._output.noise_size))
         paths = inference.simulate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time as clocks
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.build import as_sequences
+from statewise.sequences.scaling import refuse_tiny
 from statewise.sequences.sequences import Sequences
 
 _MATRIX, _VECTOR = checks.Array(2, in_time=True), checks.Array(1, in_time=True)
@@ -265,6 +265,7 @@ class StateSpace(LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         names = self._free_names(fix, method)
         seqs = self._receive(data)
+        refuse_tiny(seqs)
         refuse_unobserved(seqs)
         sys = self._given
         details: dict[str, float] = {}
@@ -319,7 +320,7 @@ class StateSpace(LinearGaussian, Trainable):
         own = [name for name in own if method == "mle" or name != "noise_cross"]
         own = [name for name in own if not in_time(name, self._options[name])]
         own += _START if estimated else ()
-        fixed = (fix,) if isinstance(fix, str) or not isinstance(fix, Iterable) else tuple(fix)
+        fixed = (fix,) if isinstance(fix, str) else tuple(checks.listed("fix", fix, f"names out of {', '.join(own)}"))
         for name in fixed:
             if not isinstance(name, str) or name not in own:
                 raise InputError(f"`fix` has {checks.shown(name)}; pass names out of {', '.join(own)}")

@@ -91,7 +91,7 @@ class Stream:
         Raises:
             InputError: the steps seen so far do not settle a diffuse start.
         """
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._model._steps_ahead(steps, 1)
         future = self._model._future_inputs(inputs, 1, steps)
         labels = ((f"the stream has too few observations ({self.step} steps)"),)
         mean, var = filtering.ahead(self._sys, self._m, self._P, self._W, self._reach, steps, future, labels)

@@ -106,13 +106,9 @@ def from_arrays(
         inputs=None if exogenous is None else np.concatenate(exogenous),
         times=stamps,
         labels=None if labels is None else _pack_labels(labels, lengths),
-        ids=() if ids is None else tuple(ids),
-        columns=() if columns is None else (columns,) if isinstance(columns, str) else tuple(columns),
-        input_columns=()
-        if input_columns is None
-        else (input_columns,)
-        if isinstance(input_columns, str)
-        else tuple(input_columns),
+        ids=ids,  # type: ignore[arg-type]  # `Sequences` judges and completes the names
+        columns=columns,  # type: ignore[arg-type]
+        input_columns=input_columns,  # type: ignore[arg-type]
         season=season,
     )
 
@@ -122,6 +118,7 @@ def _listed(name: str, items: Any, lengths: list[int] | None) -> list[Any]:
     if (
         isinstance(items, (str, bytes))
         or not hasattr(items, "__iter__")
+        or getattr(items, "ndim", 1) == 0
         or is_frame(items)
         or isinstance(items, Sequences)
     ):
