@@ -41,7 +41,7 @@ class Entry:
 
     name: str
     call: Callable[..., Any]
-    good: dict[str, Any] = field(default_factory=dict)
+    good: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def arguments(self) -> list[str]:

@@ -47,7 +47,6 @@ def ends_well(call: Callable[[], Any], seconds: float = SECONDS) -> Any:
         try:
             answer = call()
         except sw.StatewiseError as error:
-            assert not isinstance(error, Warning), f"an unexpected warning: {error}"
             helpful(str(error))
             return error
     sound(answer)
@@ -55,30 +54,35 @@ def ends_well(call: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 def helpful(message: str) -> None:
-    """A message of one line with what is wrong and, after a semicolon, colon or comma, what to do."""
+    """A message with what is wrong and, after a semicolon, colon or comma, what to do."""
     assert len(message) >= 20, f"too short to help: {message!r}"
     assert any(mark in message for mark in ";:,"), f"only half a message: {message!r}"
 
 
 def sound(answer: Any) -> None:
     """No NaN where a number is promised: a mean may be unknown only where its variance says so."""
-    for name, array in _arrays(answer):
+    for name, array in named_arrays(answer):
         if array.dtype.kind not in "fc":
             continue
         assert not np.isnan(array).any() or _said(answer, name, array), f"NaN in {type(answer).__name__}.{name}"
 
 
-def _arrays(answer: Any) -> Iterator[tuple[str, np.ndarray]]:
+def arrays(answer: Any) -> list[np.ndarray]:
+    """The arrays of an answer, in order."""
+    return [array for _, array in named_arrays(answer)]
+
+
+def named_arrays(answer: Any) -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(answer, sw.Sequences):
         return
     if isinstance(answer, np.ndarray | float | np.floating):
         yield "", np.asarray(answer)
     elif isinstance(answer, dict):
         for key, value in answer.items():
-            yield from ((f"{key}{name}", array) for name, array in _arrays(value))
+            yield from ((f"{key}{name}", array) for name, array in named_arrays(value))
     elif isinstance(answer, tuple | list):
         for key, value in enumerate(answer):
-            yield from ((f"[{key}]{name}", array) for name, array in _arrays(value))
+            yield from ((f"[{key}]{name}", array) for name, array in named_arrays(value))
     elif dataclasses.is_dataclass(answer):
         for field in dataclasses.fields(answer):
             value = getattr(answer, field.name)

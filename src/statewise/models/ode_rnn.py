@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class ODERNN(Model):
     def n_parameters(self) -> int:
         """Weights of the network."""
         return sum(p.numel() for p in self.module.parameters())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Not possible: save the ODE that it was made from."""
+        raise UnsupportedError("an ODERNN has no parameters of its own; save the ODE that it was made from, and convert it again")
 
     def solve(self, start: Any, steps: int) -> np.ndarray:
         """(steps + 1, n) the states from `start` (n,) on, as the network runs."""

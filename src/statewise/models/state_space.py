@@ -203,6 +203,7 @@ class StateSpace(LinearGaussian, Trainable):
                 "the sequences have inputs, which a subspace start has no place for; pass sequences without them"
             )
         states = checks.Integer(1).check("states", states)
+        noise_cross = checks.Flag().check("noise_cross", noise_cross)
         longest = int(seqs.lengths.max()) // 3
         lags = checks.Integer(1).check(
             "lags", max(1, min(max(10, -(-states // seqs.dim)), longest)) if lags is None else lags
