@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -99,8 +100,7 @@ def test_a_damaged_model_is_refused(draw):
         assert isinstance(answer, sw.ModelFileError)
         assert "damaged" in str(answer), "the file is named"
     else:
-        assert file.suffix == ".json" or blob == before
-        assert json.loads(blob) == json.loads(before)
+        assert blob == before or (file.suffix == ".json" and json.loads(blob) == json.loads(before))
 
 
 _ODD: tuple[Any, ...] = (
@@ -136,7 +136,7 @@ def test_a_forged_and_sealed_record_is_refused_or_makes_a_model(draw):
     record = json.loads(file.read_text(encoding="utf-8"))
     for _ in range(draw.draw(st.integers(1, 2))):
         path = draw.draw(st.lists(st.integers(0, 30), min_size=1, max_size=4))
-        _forged(record, path, draw.draw(st.sampled_from(_ODD)), draw.draw(st.booleans()))
+        _forged(record, path, copy.deepcopy(draw.draw(st.sampled_from(_ODD))), draw.draw(st.booleans()))
     if isinstance(record, dict):
         record["sha256"] = saving._digest(record)
     file.write_text(json.dumps(record), encoding="utf-8")
