@@ -83,10 +83,12 @@ def _smoothing(n: int, p: int, steps: int) -> Pair:
     return Pair(ours, theirs, lambda a, b: max(float(np.abs(x - z).max()) for x, z in zip(a, b, strict=True)))
 
 
-def _gradient(n: int, p: int, steps: int) -> Pair:
-    """The log-likelihood with its gradient in every matrix, against the log-likelihood alone."""
-    model = sw.StateSpace(**random_model(n, p))
-    seqs = model.sample(length=steps, seed=1)
+def _gradient(given: dict[str, np.ndarray], steps: int, missing: float = 0.0) -> Pair:
+    """The log-likelihood with its gradient in every matrix, against the log-likelihood alone; with entries missing there is no steady state."""
+    model = sw.StateSpace(**given)
+    y = model.sample(length=steps, seed=1).values.copy()
+    y[np.random.default_rng(2).random(y.shape) < missing] = np.nan
+    seqs = sw.Sequences.from_arrays([y])
 
     def ours() -> float:
         found = log_prob_gradient(model.system, seqs)
@@ -139,21 +141,6 @@ def _gradient_of_dynamax(given: dict[str, np.ndarray], steps: int) -> Pair:
 
 def _with_symmetric_noise(value: float, A: np.ndarray, C: np.ndarray, Q: np.ndarray, R: np.ndarray) -> list[np.ndarray]:
     return [np.array(value), A, C, (Q + Q.T) / 2, (R + R.T) / 2]
-
-
-def _gradient_without_steady_state(steps: int) -> Pair:
-    """The log-likelihood with its gradient against the log-likelihood alone: a gain that settles late, and a tenth of the entries missing."""
-    model = sw.StateSpace(**trend_and_season())
-    y = model.sample(length=steps, seed=1).values.copy()
-    y[np.random.default_rng(2).random(y.shape) < 0.1] = np.nan
-    seqs = sw.Sequences.from_arrays([y])
-
-    def ours() -> float:
-        found = log_prob_gradient(model.system, seqs)
-        assert found is not None
-        return found[0]
-
-    return Pair(ours, peer=lambda: float(model.log_prob(seqs)[0]), difference=lambda a, b: abs(a - b))
 
 
 def trend_and_season() -> dict[str, np.ndarray]:
@@ -244,13 +231,31 @@ SMOOTHING = [
     )
     for n, p in SIZES
 ]  # fmt: skip
+
+
+def _against_ourselves(name: str, what: str, given: dict[str, np.ndarray], missing: float = 0.0) -> Workload:
+    return _any(
+        f"kalman-gradient-{name}", f"log-likelihood and its gradient in every matrix, {what}", 10_000, 50,
+        lambda size: _gradient(given, size, missing), peer="statewise, the log-likelihood alone",
+    )  # fmt: skip
+
+
 GRADIENT = [
-    _any(
-        f"kalman-gradient-{n}-{p}", f"log-likelihood and its gradient in every matrix, {n} states, {p} columns", 10_000, 50,
-        lambda size, n=n, p=p: _gradient(n, p, size), peer="statewise, the log-likelihood alone",
-    )
-    for n, p in SIZES
-]  # fmt: skip
+    *(_against_ourselves(f"{n}-{p}", f"{n} states, {p} columns", random_model(n, p)) for n, p in SIZES),
+    *(
+        _against_ourselves(
+            f"missing-{n}-{p}", f"{n} states, {p} columns, 5 % of entries missing", random_model(n, p), 0.05
+        )
+        for n, p in SIZES
+    ),
+    *(
+        _against_ourselves(
+            f"unsettled-{n}-{p}", f"{n} states, {p} columns, a gain that never settles", slow_model(n, p)
+        )
+        for n, p in SIZES
+    ),
+    _against_ourselves("slow-gain", "trend + season of 12, a tenth of the entries missing", trend_and_season(), 0.1),
+]
 
 
 def _against_dynamax(name: str, what: str, given: dict[str, np.ndarray]) -> Workload:
@@ -275,14 +280,6 @@ WORKLOADS = [
     *SMOOTHING,
     *GRADIENT,
     *DYNAMAX,
-    _any(
-        "kalman-gradient-slow-gain",
-        "log-likelihood and its gradient, trend + season of 12, a tenth of the entries missing: no steady state",
-        10_000,
-        200,
-        _gradient_without_steady_state,
-        peer="statewise, the log-likelihood alone",
-    ),
     _any(
         "kalman-slow-gain",
         "Kalman log-likelihood, trend + season of 12 (13 states, unit roots), 10 000 steps",

@@ -36,7 +36,7 @@ def _pair(columns: int, p: int, maxiter: int, size: int) -> Pair:
     return Pair(ours, peer, lambda a, b: max(0.0, b - a))
 
 
-def _workload(columns: int, p: int, maxiter: int, most_rounds: int = 1000) -> Workload:
+def _workload(columns: int, p: int, maxiter: int, most_rounds: int = 1000, nightly: bool = False) -> Workload:
     return Workload(
         name=f"varma-{p}-1",
         what=f"fitting a VARMA({p}, 1) to {columns} macro series, 202 quarters",
@@ -48,7 +48,9 @@ def _workload(columns: int, p: int, maxiter: int, most_rounds: int = 1000) -> Wo
         build=lambda size: _pair(columns, p, maxiter, size),
         packages=("statsmodels",),
         most_rounds=most_rounds,
+        nightly=nightly,
     )
 
 
-WORKLOADS = [_workload(2, 1, 1000), _workload(3, 2, 200, most_rounds=2)]
+# With 1 000 iterations statsmodels reaches 1990.23 nats at its 15 000th likelihood; statewise's maximum is 1996.79 or more.
+WORKLOADS = [_workload(2, 1, 1000), _workload(3, 2, 1000, most_rounds=1, nightly=True)]

@@ -37,6 +37,7 @@ class Workload:
         packages: what must be installed.
         flops: floating-point operations of the timed size in float32, from which the floor follows (operations / peak of the machine); 0: no floor.
         most_rounds: for work that takes so long that a few rounds must do.
+        nightly: whether a single run takes so long that it is tested at night only.
     """
 
     name: str
@@ -49,4 +50,5 @@ class Workload:
     build: Callable[[int], Pair]
     packages: tuple[str, ...] = ()
     most_rounds: int = 1000
+    nightly: bool = False
     flops: float = 0.0

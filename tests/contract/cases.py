@@ -73,6 +73,16 @@ CASES = (
     Case("diagonal", lambda: sw.Recurrent("diagonal", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("linear", lambda: sw.Recurrent("linear", hidden=4), {"epochs": 5}, 1, 1e-2, 0.15),
     Case("gru-time-aware", lambda: sw.Recurrent(hidden=4, time_aware=True), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("started-gru", lambda: sw.Recurrent(hidden=4, start=sw.VARMA(p=1)), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case("started-hmm", lambda: sw.Recurrent(hidden=4, start=sw.HMM(states=2)), {"epochs": 5}, 1, 1e-2, 0.15),
+    Case(
+        "started-level-2",
+        lambda: sw.Recurrent("lstm", hidden=4, start=sw.Structural(), classical="freeze"),
+        {"epochs": 5},
+        2,
+        1e-2,
+        0.15,
+    ),
     Case("rnn-2", lambda: sw.Recurrent(cell="rnn", hidden=4), {"epochs": 5}, 2, 1e-2, 0.15),
 )
 

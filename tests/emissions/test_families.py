@@ -312,7 +312,20 @@ def test_lags_stop_at_the_start_of_a_sequence():
 
 
 @pytest.mark.parametrize(
-    "column", [[2.0, 0.0, np.nan, 2.0, 7.0], [2.5, -1.0, np.nan, 2.5], [1e9, 3.0, 1e9], [np.nan], [-1.0, 3.0]]
+    "column",
+    [
+        [2.0, 0.0, np.nan, 2.0, 7.0],
+        [2.0, 0.0, 1.0, 2.0],
+        [1.0, np.nan, 0.0],
+        [1.0, 0.5, np.nan],
+        [10_000.0, 0.0],
+        [10_001.0, 0.0],
+        [2.5, -1.0, np.nan, 2.5],
+        [1e9, 3.0, 1e9],
+        [np.inf, 3.0],
+        [np.nan],
+        [-1.0, 3.0],
+    ],
 )
 def test_distinct_values_are_counted_or_sorted_alike(column):
     column = np.array(column)

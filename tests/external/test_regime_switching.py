@@ -100,6 +100,21 @@ def test_federal_funds_with_output_gap_and_inflation():
     assert model.log_prob(seqs)[0] == pytest.approx(-229.25614, abs=1e-4)
 
 
+def test_federal_funds_in_three_regimes():
+    """Stata, `mswitch dr fedfunds, switch(L.fedfunds ogap inflation) states(3)`: −189.89493."""
+    y = regression("fedfunds")[4:]
+    x = np.column_stack([regression("fedfunds")[3:-1], regression("ogap")[4:], regression("inf")[4:]])
+    to_first, to_second = [0.7253684, 0.1641252, 0.6178282], [0.2564055, 0.7994204, 0.3821718]
+    P = np.column_stack([to_first, to_second, 1.0 - np.add(to_first, to_second)])
+    slopes = [(0.8464551, 0.9690088, 0.4178913), (0.1201952, 0.0464136, 0.1075357), (-0.0425603, 0.1298906, 0.9099168)]
+    model = sw.HMM(
+        states=3, emission="regression", initial_probs=stationary(P), transition_probs=P,
+        intercepts=[0.5261292, -0.0034106, 0.6015991], coefficients=np.transpose(slopes)[:, :, None],
+        covariances=np.full(3, 0.438375**2),
+    )  # fmt: skip
+    assert model.log_prob(sw.Sequences.from_arrays([y], inputs=[x]))[0] == pytest.approx(-189.89493, abs=1e-4)
+
+
 def test_a_fit_to_areturns_reaches_stata_s_maximum():
     """With a free first state the maximum is a little higher, by ln 1/π at most (π = .734 of the likelier state); the rest moves by
     less than a tenth of Stata's standard errors (.028, .278, .030, .086, and about .03 and .05 for the deviations)."""
@@ -175,6 +190,25 @@ def test_hamilton_s_model_of_output_growth():
     y = autoregression("rgnp")
     model, seqs, _ = expanded([-0.358811, 1.163516], np.repeat(phi, 2).reshape(4, 2), np.exp(-0.262658) ** 2, P, y)
     assert model.log_prob(seqs)[0] == pytest.approx(-181.26339, abs=1e-5)
+
+
+def test_output_growth_with_a_slope_that_switches():
+    """EViews: −186.7575, and its table of filtered and smoothed probabilities to six digits."""
+    P = np.array([[0.85472458, 1 - 0.85472458], [0.53662099, 1 - 0.53662099]])
+    y = autoregression("rgnp")
+    model, seqs, now = expanded([1.041419, -0.479157], [(0.243128, 0.713029)], np.exp(-0.231404) ** 2, P, y)
+    assert model.log_prob(seqs)[0] == pytest.approx(-186.7575, abs=5e-5)
+    for name, states in (("filtered", model.filter(seqs)), ("smoothed", model.smooth(seqs))):
+        expected = autoregression(f"hamilton_ar1_switch_{name}")
+        np.testing.assert_allclose(states.probs[:, now == 0].sum(axis=1), expected, atol=1e-5)
+
+
+def test_output_growth_with_two_slopes_that_switch():
+    """Stata, `mswitch ar rgnp, arswitch ar(1/2)`: −179.32354."""
+    P = np.array([[0.3812383, 1 - 0.3812383], [0.3564492, 1 - 0.3564492]])
+    slopes = [(0.3710719, 0.4621503), (0.7002937, -0.3206652)]
+    model, seqs, _ = expanded([-0.0055216, 1.195482], slopes, 0.6677098**2, P, autoregression("rgnp"))
+    assert model.log_prob(seqs)[0] == pytest.approx(-179.32354, abs=1e-4)
 
 
 def test_hamilton_s_model_with_transitions_that_depend_on_recessions():

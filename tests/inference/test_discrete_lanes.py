@@ -53,19 +53,20 @@ def test_lanes_give_what_one_pass_gives(kind, several, monkeypatch):
     np.testing.assert_allclose(found.probs, filtered.probs, rtol=1e-11, atol=1e-300)
     np.testing.assert_allclose(found.predicted, filtered.predicted, rtol=1e-11, atol=1e-300)
     np.testing.assert_allclose(found.steps, filtered.steps, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(back.steps, filtered.steps, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(back.log_probs, smoothed.log_probs, rtol=1e-13)
     np.testing.assert_allclose(back.probs, smoothed.probs, rtol=1e-10, atol=1e-300)
     np.testing.assert_allclose(back.counts, smoothed.counts, rtol=1e-10)
     np.testing.assert_allclose(back.starts, smoothed.starts, rtol=1e-10)
     np.testing.assert_array_equal(discrete.log_prob_steps(chain, table, lengths), found.steps)
+    np.testing.assert_array_equal(discrete.log_prob(chain, table, lengths), back.log_probs)
 
 
 @pytest.mark.parametrize("kind", ["few", "banded", "never forgets"])
 def test_lanes_are_used_where_they_help_and_refused_where_they_cannot_agree(kind):
     chain, table = case(kind)
-    lanes = Lanes(chain, table, np.array([0, len(table)]), kind == "banded", 1.0)
+    lanes = Lanes(chain, table, np.array([0, len(table)]), kind == "banded")
     assert lanes.are_worth_it
-    found = lanes.smooth(np.empty(len(table)), np.empty(table.shape))
+    found = lanes.smooth(np.empty(table.shape))
     assert (found is None) == (kind == "never forgets")
 
 
@@ -92,7 +93,7 @@ def test_a_table_of_distinct_rows_is_the_table_that_it_stands_for(several):
     for lengths in (np.array([10, 90]), ragged(40_000) if several else np.array([40_000])):
         part = Table(distinct, table.which[: lengths.sum()])
         first, second = discrete.smooth(chain, part, lengths), discrete.smooth(chain, part.spread(), lengths)
-        np.testing.assert_allclose(first.steps, second.steps, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(first.log_probs, second.log_probs, rtol=1e-13)
         np.testing.assert_allclose(first.probs, second.probs, rtol=1e-12)
         np.testing.assert_allclose(first.counts, second.counts, rtol=1e-12)
         paths = [discrete.viterbi(chain, each, lengths) for each in (part, part.spread())]
@@ -103,9 +104,11 @@ def test_a_table_of_distinct_rows_is_the_table_that_it_stands_for(several):
 def test_what_is_no_likelihood_is_refused_in_lanes_too(bad):
     chain, table = case("few")
     table[30_000, 1] = bad
-    for verb in (discrete.filter, discrete.smooth, discrete.viterbi):
-        with pytest.raises(InputError, match="NaN"):
-            verb(chain, table, np.array([len(table)]))
+    alike = Table(table[[0, 30_000]], np.arange(len(table)) % 2)
+    for verb in (discrete.log_prob, discrete.filter, discrete.smooth, discrete.viterbi):
+        for given in (table, alike):
+            with pytest.raises(InputError, match="NaN"):
+                verb(chain, given, np.array([len(table)]))
 
 
 def test_states_that_doubles_would_lose_are_left_to_log_space():

@@ -120,6 +120,8 @@ def test_a_chain_that_does_not_vary_gives_what_the_constant_one_gives(zeros):
         discrete_any.log_prob_steps(constant, table, lengths),
         **TOLERANCE,
     )
+    sums = (discrete_any.log_prob(chain, table, lengths) for chain in (constant, varying))
+    np.testing.assert_allclose(*sums, **TOLERANCE)
     one, other = (discrete_any.viterbi(chain, table, lengths) for chain in (constant, varying))
     assert np.array_equal(one.states, other.states)
     one, other = (discrete_paths.best_paths(chain, table, lengths, 3) for chain in (constant, varying))
@@ -179,7 +181,7 @@ def test_relabelling_the_states_relabels_the_answers(drawn, random):
         discrete_varying.smooth(chain, table, lengths),
         discrete_varying.smooth(other, table[:, order], lengths),
     )
-    np.testing.assert_allclose(second.steps, first.steps, **TOLERANCE)
+    np.testing.assert_allclose(second.log_probs, first.log_probs, **TOLERANCE)
     np.testing.assert_allclose(second.pairs, first.pairs[:, order][:, :, order], **TOLERANCE)
 
 
@@ -202,7 +204,7 @@ def test_time_reversal_reverses_the_answers(drawn):
     for n, rows in enumerate(turn):
         back = VaryingChain(starts[n], logs(turned[np.sort(rows)]))
         found = discrete_varying.smooth(back, table[rows], lengths[n : n + 1])
-        assert found.log_prob == pytest.approx(forward.steps[rows].sum(), rel=1e-9, abs=1e-11)
+        assert found.log_prob == pytest.approx(forward.log_probs[n], rel=1e-9, abs=1e-11)
         np.testing.assert_allclose(found.probs, forward.probs[rows], rtol=1e-8, atol=1e-11)
 
 
@@ -212,7 +214,7 @@ def test_threads_and_neighbours_do_not_change_a_digit(monkeypatch):
     for threads in ("1", "3"):
         monkeypatch.setenv("STATEWISE_THREADS", threads)
         done = discrete_varying.smooth(chain, table, lengths)
-        answers.append((done.steps, done.probs, done.pairs, discrete_varying.viterbi(chain, table, lengths).states))
+        answers.append((done.log_probs, done.probs, done.pairs, discrete_varying.viterbi(chain, table, lengths).states))
     for one, three in zip(*answers, strict=True):
         assert np.array_equal(one, three)
     alone = discrete_varying.smooth(VaryingChain(chain.initial, chain.log_transition[:3000]), table[:3000], lengths[:1])
@@ -227,7 +229,7 @@ def test_an_impossible_row_is_an_outcome_and_nothing_is_nan():
     done = discrete_varying.smooth(chain, table, np.array([6]))
     assert done.outcome is Outcome.IMPOSSIBLE
     assert done.impossible.tolist() == [0]
-    assert done.steps[3] == -np.inf
+    assert done.log_probs[0] == -np.inf
     assert np.isfinite(done.probs).all() and np.isfinite(done.pairs).all()
     np.testing.assert_allclose(done.probs[:, 0], 1.0)
     best = discrete_varying.viterbi(chain, table, np.array([6]))
@@ -302,7 +304,7 @@ def answers(name):
     done, best = discrete_varying.smooth(chain, table, lengths), discrete_varying.viterbi(chain, table, lengths)
     drawn = discrete_paths.posterior_paths(chain, table, lengths, 2, np.random.default_rng(0))
     listed = discrete_paths.best_paths(chain, table, lengths, 2)
-    parts = [done.steps, done.probs, done.pairs, best.states, best.log_prob, drawn, listed[0]]
+    parts = [done.log_probs, done.probs, done.pairs, best.states, best.log_prob, drawn, listed[0]]
     return np.concatenate([np.ravel(part) for part in parts])
 
 

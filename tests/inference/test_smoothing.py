@@ -194,12 +194,13 @@ def test_the_settled_backward_pass_agrees_with_the_full_one(n, diffuse):
     past, full = (smoothing._forward(sys, seqs, settle) for settle in (True, False))
     assert past.steady_from[0] < 500
     assert full.steady_from[0] == 700
-    wanted = {"states": True, "lags": True, "gradient": True, "noise": True}
-    got, want = (smoothing._backward(sys, seqs, each, **wanted) for each in (past, full))
-    for name in ("mean", "cov", "lag_cov", "r", "N", "errors", "shocks", "information"):
+    got, want = (smoothing._backward(sys, seqs, each, states=True, lags=True, noise=True) for each in (past, full))
+    for name in ("mean", "cov", "lag_cov", "errors", "shocks", "information"):
         a, b = getattr(got, name), getattr(want, name)
-        size = np.sqrt(want.N.max()) if name == "r" else np.abs(b).max()  # r is 0 where the start is diffuse
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * size, err_msg=name)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max(), err_msg=name)
+    got, want = (smoothing._scores(sys, seqs, each) for each in (past, full))
+    np.testing.assert_allclose(got.N, want.N, rtol=0, atol=1e-9 * want.N.max())
+    np.testing.assert_allclose(got.r, want.r, rtol=0, atol=1e-9 * np.sqrt(want.N.max()))  # 0 where the start is diffuse
     for a, b in zip(got.sums, want.sums, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * np.abs(b).max())
 
@@ -302,13 +303,13 @@ def test_few_rows_after_the_covariance_has_settled(rows):
     settles = int(smoothing._forward(system, seqs).steady_from[0])
     seqs = seqs.steps(0, settles + rows)
     past, full = (smoothing._forward(system, seqs, settle) for settle in (True, False))
-    have, want = (
-        smoothing._backward(system, seqs, each, states=True, lags=True, gradient=True, noise=True)
-        for each in (past, full)
-    )
-    for name in ("mean", "cov", "lag_cov", "r", "N", "information", "errors", "shocks"):
+    have, want = (smoothing._backward(system, seqs, each, states=True, lags=True, noise=True) for each in (past, full))
+    for name in ("mean", "cov", "lag_cov", "information", "errors", "shocks"):
         one, other = getattr(have, name), getattr(want, name)
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.abs(other).max(), err_msg=name)
+    have, want = (smoothing._scores(system, seqs, each) for each in (past, full))
+    for one, other in ((have.r, want.r), (have.N, want.N)):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * np.abs(other).max())
     for one, other in zip(have.sums, want.sums, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(1.0, np.abs(other).max()))
 

@@ -20,7 +20,7 @@ from tests.reference import kalman as ref
 from statewise.inference import filtering, smoothing, steady
 from statewise.inference.system import stationary_start
 from statewise.inference.system import system as make_system
-from statewise.kernels import kalman, limits, smoother
+from statewise.kernels import gradient, kalman, limits, smoother
 from statewise.sequences.sequences import Sequences
 
 LENGTHS = (7, 1, 5)
@@ -141,31 +141,22 @@ def test_the_diffuse_factor_loses_one_column_for_each_entry_that_tells_something
         assert np.count_nonzero(np.abs(W[0]).max(axis=0)) == max(4 - steps, 0)
 
 
-def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
-    """Oracle: conditional moments of the joint Gaussian. The gradients are tested in inference; here, that they are added to."""
+def backward_arguments(sys, y, offsets):
+    """What the backward passes take, up to the response to a start that is not diffuse, and zeros for r and N."""
+    past, n, count = forward(sys, y, offsets), len(sys["A"]), len(offsets) - 1
+    matrices = (sys[letter] for letter in "ACQRS")
+    before = (y - sys["d"], offsets, np.diff(offsets), *matrices, past["mean_pred"], past["cov_pred"])
+    return (*before, np.zeros((len(y), n, 0))), (np.zeros((count, n)), np.zeros((count, n, n)))
+
+
+def test_backward_packed_smooths_its_own_sequences_only():
+    """Oracle: conditional moments of the joint Gaussian."""
     sys, y, offsets = problem(3)
-    past = forward(sys, y, offsets)
     n, p, rows = 3, 2, len(y)
-    r, N, status = np.zeros((3, n)), np.zeros((3, n, n)), np.full(3, -1)
-    mean, cov = np.full((rows, n), np.nan), np.full((rows, n, n), np.nan)
-    shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,), (p,))
-    gradients, errors = [np.ones(shape) for shape in shapes], np.zeros((rows, p))
-    lengths = np.diff(offsets)
-    args = (
-        y - sys["d"],
-        offsets,
-        lengths,
-        sys["A"],
-        sys["C"],
-        sys["Q"],
-        sys["R"],
-        sys["S"],
-        past["mean_pred"],
-        past["cov_pred"],
-    )
-    args = (*args, np.zeros((rows, n, 0)))
-    none = np.zeros((0, n)), np.zeros((0, n + p, n + p))
-    smoother.backward_packed(1, 3, *args, r, N, mean, cov, cov[:0], True, *gradients, errors, *none, status)
+    args, start = backward_arguments(sys, y, offsets)
+    mean, cov, status = np.full((rows, n), np.nan), np.full((rows, n, n), np.nan), np.full(3, -1)
+    none = np.zeros((0, p)), np.zeros((0, n)), np.zeros((0, n + p, n + p))
+    smoother.backward_packed(1, 3, *args, *start, mean, cov, cov[:0], *none, status)
     assert np.isnan(mean[: offsets[1]]).all()
     np.testing.assert_array_equal(status, [-1, 0, 0])
     for i in (1, 2):
@@ -173,24 +164,64 @@ def test_backward_packed_smooths_and_differentiates_its_own_sequences_only():
         want_mean, want_cov = ref.smoothed(sys, y[own])
         np.testing.assert_allclose(mean[own], want_mean, rtol=1e-9, atol=1e-10)
         np.testing.assert_allclose(cov[own], want_cov, rtol=1e-9, atol=1e-10)
-    again = [np.zeros(shape) for shape in shapes]
-    r[:], N[:] = 0, 0
-    smoother.backward_packed(1, 3, *args, r, N, mean[:0], cov[:0], cov[:0], True, *again, errors, *none, status)
-    for one, zero in zip(gradients, again, strict=True):
-        np.testing.assert_allclose(one - 1, zero, rtol=1e-12, atol=1e-12)
 
 
-def test_backward_packed_reports_a_singular_innovation_covariance():
+def gradients_of(sys, y, offsets, first, last, fill=0.0):
+    """What `gradient_packed` makes of arrays that hold `fill`: the gradients, errors, shocks and status."""
+    n, p, rows = len(sys["A"]), *y.shape[::-1]
+    args, start = backward_arguments(sys, y, offsets)
+    shapes = ((n, n), (p, n), (n, n), (p, p), (n, p), (n,), (p,))
+    sums, status = [np.full(shape, fill) for shape in shapes], np.full(len(offsets) - 1, -1)
+    errors, shocks = np.full((rows, p), np.nan), np.full((rows, n), np.nan)
+    gradient.gradient_packed(first, last, *args, *start, *sums, errors, shocks, status)
+    return sums, errors, shocks, status
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (3, 2), (9, 1), (10, 3)])
+def test_gradient_packed_adds_up_its_own_sequences(n, p):
+    """What it adds is tested in inference; here, that it adds it, sequence by sequence, and leaves the others alone."""
+    sys, y, offsets = problem(3, n, p)
+    sums, errors, shocks, status = gradients_of(sys, y, offsets, 1, 3, fill=1.0)
+    np.testing.assert_array_equal(status, [-1, 0, 0])
+    assert np.isnan(errors[: offsets[1]]).all()
+    assert np.isnan(shocks[: offsets[1]]).all()
+    np.testing.assert_array_equal(errors[offsets[1] :] == 0, np.isnan(y[offsets[1] :]))
+    assert not shocks[offsets[2:] - 1].any()  # nothing comes after the last row of a sequence
+    parts = [gradients_of(sys, y, offsets, i, i + 1)[0] for i in (1, 2)]
+    for have, one, two in zip(sums, *parts, strict=True):
+        np.testing.assert_allclose(have - 1, one + two, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "p"), [(2, 1), (4, 3), (9, 1), (9, 2)])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_gradient_does_not_depend_on_the_size_of_a_block(n, p, rows, monkeypatch):
+    """Compiled code has the sizes of the module; the plain one shows what other sizes would do."""
+    sys, y, offsets = problem(5, n, p)
+    whole = gradients_of(sys, y, offsets, 0, 3)
+    monkeypatch.setattr(gradient, "gradient_rows", gradient.gradient_rows.py_func)
+    monkeypatch.setitem(gradient.gradient_rows.__globals__, "block_rows", lambda n, p, left: min(left, rows))
+    monkeypatch.setattr(gradient, "gradient_packed", gradient.gradient_packed.py_func)
+    blocks = gradients_of(sys, y, offsets, 0, 3)
+    for one, other in zip((*whole[0], *whole[1:]), (*blocks[0], *blocks[1:]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_backward_passes_report_a_singular_innovation_covariance():
     y, offsets = np.ones((3, 2)), np.array([0, 3])
     one, many = np.eye(1), (np.zeros((3, 1)), np.ones((3, 1, 1)))
-    shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,), (2,))
     status = np.zeros(1, np.int64)
+    args = (y, offsets, np.array([3]), one, np.ones((2, 1)), one, np.zeros((2, 2)), np.zeros((1, 2)), *many)
+    args = (*args, np.zeros((3, 1, 0)), np.zeros((1, 1)), np.zeros((1, 1, 1)))
     smoother.backward_packed(
-        0, 1, y, offsets, np.array([3]), one, np.ones((2, 1)), one, np.zeros((2, 2)), np.zeros((1, 2)), *many,
-        np.zeros((3, 1, 0)), np.zeros((1, 1)), np.zeros((1, 1, 1)), many[0], many[1], many[1][:0], False,
-        *[np.zeros(shape) for shape in shapes], np.zeros((3, 2)), np.zeros((0, 1)), np.zeros((0, 3, 3)), status,
-    )  # fmt: skip
+        0, 1, *args, many[0], many[1], many[1][:0], np.zeros((3, 2)), np.zeros((0, 1)), np.zeros((0, 3, 3)), status
+    )
     assert status[0] == 2
+    shapes = ((1, 1), (2, 1), (1, 1), (2, 2), (1, 2), (1,), (2,))
+    sums, none = [np.zeros(shape) for shape in shapes], (np.zeros((0, 2)), np.zeros((0, 1)))
+    for settled_from in (3, 0):
+        status[0] = 0
+        gradient.gradient_packed(0, 1, *args[:2], np.array([settled_from]), *args[3:], *sums, *none, status)
+        assert status[0] == 2
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12])

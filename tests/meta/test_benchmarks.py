@@ -19,7 +19,7 @@ def a_workload(ours: float, peer: float, **changes) -> Workload:
 
 
 # dynamax brings JAX along, which only `make bench` installs.
-OFTEN = [name for name, workload in WORKLOADS.items() if "dynamax" not in workload.packages]
+OFTEN = [name for name, each in WORKLOADS.items() if "dynamax" not in each.packages and not each.nightly]
 NIGHTLY = [pytest.param(name, marks=pytest.mark.nightly) for name in WORKLOADS if name not in OFTEN]
 
 

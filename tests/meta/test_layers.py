@@ -32,8 +32,12 @@ LAYERS = {
     "cli": 8,
 }
 DOOR = 9  # the package's own __init__ and __main__
-SIDEWAYS = {("cli", "report"): "the command line writes the report: a shell over the same layer"}
+SIDEWAYS = {
+    ("cli", "report"): "the command line writes the report: a shell over the same layer",
+    ("cli", "recipes"): "the command line runs the recipes: a shell over the same layer",
+}
 FROM_THE_DOOR = {"__version__"}  # what the layers may take from the package itself
+THROUGH_THE_DOOR = {"recipes"}  # layers that read as a user's own code, ``import statewise as sw``
 _MODULE_NAME = re.compile(r"statewise(\.\w+)+(:\w+)?")
 
 
@@ -77,7 +81,9 @@ def offences(path: str, source: str) -> list[str]:
         parts = module.split(".")
         if module.startswith("."):
             found.append(f"{path}:{line}: relative import; write statewise.{own}")
-        elif len(parts) > 1 and parts[1] in FROM_THE_DOOR | {own}:
+        elif (len(parts) > 1 and parts[1] in FROM_THE_DOOR | {own}) or (
+            module == "statewise" and own in THROUGH_THE_DOOR
+        ):
             continue
         elif len(parts) == 1 or parts[1] not in LAYERS:
             found.append(f"{path}:{line}: imports {module} from the public door")

@@ -37,7 +37,7 @@ def at_once(monkeypatch):
     plain = hidden_markov.baum_welch
 
     def install():
-        monkeypatch.setattr("statewise.models.hmm.baum_welch", lambda *a, **k: plain(*a, **(k | {"waits": False})))
+        monkeypatch.setattr("statewise.models.hmm_fit.baum_welch", lambda *a, **k: plain(*a, **(k | {"waits": False})))
 
     return install
 

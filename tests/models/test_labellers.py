@@ -336,3 +336,12 @@ def test_a_fitted_tagger_is_used_without_torch(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_table_may_say_a_sequences_label_in_each_of_its_rows():
+    """A long table has one label a row; where a sequence's rows agree, that is its label."""
+    arrays, labels = [np.full(4, k % 2 * 2.0) + 0.1 * k for k in range(8)], [k % 2 for k in range(8)]
+    whole = sw.Sequences.from_arrays(arrays, labels=labels)
+    by_row = sw.Sequences.from_arrays(arrays, labels=[[label] * 4 for label in labels])
+    one, other = (sw.Classifier(hidden=2).fit(seqs, epochs=2, seed=0) for seqs in (whole, by_row))
+    np.testing.assert_array_equal(one.log_prob(whole), other.log_prob(by_row))

@@ -144,6 +144,21 @@ def test_a_free_variance_never_fits_worse_than_none():
     assert model.fit_result.log_prob >= without - 1e-6
 
 
+@pytest.mark.parametrize(("seed", "drift", "slope"), [(3, 1e-3, 0.1), (4, 3e-3, 0.3), (5, 3e-3, 0.3), (1, 3e-3, 0.3)])
+def test_a_series_that_wanders_far_beside_its_noise_is_fitted_as_well_as_its_special_case(seed, drift, slope):
+    """A slope that drifts over 1000 steps, with noise and a wave on inputs: a level that stays still is a special case of one that moves."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(1000)
+    smooth = np.cumsum(np.cumsum(drift * rng.standard_normal(1000))) + slope * t
+    waves = np.column_stack([np.sin(2 * np.pi * t / 52), np.cos(2 * np.pi * t / 52)])
+    seqs = sw.Sequences.from_arrays(
+        [smooth + waves @ [2.0, 1.0] + 0.4 * rng.standard_normal(1000)], inputs=[waves], season=1
+    )
+    still = sw.Structural(level=True, trend=True, fixed=("level",)).fit(seqs)
+    free = sw.Structural(level=True, trend=True).fit(seqs)
+    assert free.fit_result.log_prob >= still.fit_result.log_prob - 1e-2
+
+
 def test_variances_are_recovered():
     """A local level with variances 4 and 1, 3 000 steps: the logarithms within .25, five of their standard errors."""
     rng = np.random.default_rng(5)

@@ -223,10 +223,10 @@ def test_fixed_components_do_not_move_and_are_not_counted():
 
 
 def test_a_period_at_its_bound_is_noted():
-    """The data's cycle has 16 steps, and the bounds end at 12."""
-    model = sw.Structural(cycle=(8.0, 12.0)).fit(series())
+    """The data's cycle has 16 steps, and the bounds end at 15."""
+    model = sw.Structural(cycle=(8.0, 15.0)).fit(series())
     assert any(
-        "the cycle period of 'y' is at a bound of what is allowed, 12" in note for note in model.fit_result.notes
+        "the cycle period of 'y' is at a bound of what is allowed, 15" in note for note in model.fit_result.notes
     )
     known = model.standard_errors()
     assert np.isnan(known.standard_error[known.names.index("cycle period")])

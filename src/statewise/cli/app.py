@@ -11,6 +11,7 @@ from statewise.cli.convert import convert
 from statewise.cli.datasets import datasets
 from statewise.cli.fit import fit
 from statewise.cli.forecast import forecast
+from statewise.cli.recipe import recipe
 
 app = typer.Typer(
     name="statewise",
@@ -42,5 +43,5 @@ def statewise(
     """Options that stand before the command."""
 
 
-for command in (datasets, compare, fit, forecast, convert):
+for command in (datasets, compare, fit, forecast, convert, recipe):
     app.command()(command)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -41,9 +43,23 @@ class Bridge:
         """The kind from which a chain goes on."""
         return self.makes or self.target
 
-    def apply(self, model: Any, **options: Any) -> Model:
+    @property
+    def function(self) -> Any:
+        """What makes the new model."""
         module, name = self.where.split(":")
-        return getattr(importlib.import_module(module), name)(model, **options)
+        return getattr(importlib.import_module(module), name)
+
+    def apply(self, model: Any, **options: Any) -> Model:
+        made: Model = self.function(model, **options)
+        return made
+
+    def judge(self, options: Mapping[str, Any]) -> None:
+        """Raise TypeError, as for any keyword that is not there, for an option that the function does not take."""
+        known = list(inspect.signature(self.function).parameters)[1:]
+        for name in options:
+            if name not in known:
+                takes = ", ".join(known) or "no options"
+                raise TypeError(f"`{name}` is no option of {self.source!r} to {self.target!r}, which takes {takes}")
 
 
 _SYSTEM = "log-likelihood, forecasts, filtered and smoothed states"
@@ -115,6 +131,7 @@ def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | 
 
     Raises:
         InputError: `to` is not a kind that anything converts to.
+        TypeError: the last bridge has no such option; the message names those that it has.
         UnsupportedError: no chain leads there, or the model's parameters do not allow it; the message says why.
 
     Example:
@@ -124,6 +141,7 @@ def convert(model: Any, to: str, verify: Any = None, **options: Any) -> Model | 
     kind = _kind(model)
     checks.Choice(tuple(sorted({b.target for b in BRIDGES}))).check("to", to)
     chain = _chain(_FORMS.get(kind, kind), to)
+    chain[-1].judge(options)
     converted = model
     for bridge in chain[:-1]:
         converted = bridge.apply(converted)

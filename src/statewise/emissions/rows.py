@@ -136,15 +136,18 @@ class Distinct:
 
     @classmethod
     def _counted(cls, column: np.ndarray) -> Distinct | None:
-        """Small whole numbers in two passes without a sort; None if they are anything else."""
-        counts = np.zeros(_CODES + 2, dtype=np.int64)
-        if not distinct.count_codes(column, counts):
-            return None
-        values = np.flatnonzero(counts[1:])
-        number = np.full(len(counts), len(values))
-        number[values + 1] = np.arange(len(values))
+        """Small whole numbers without a sort, numbered anew only where one is left out or an entry is missing; None if they are anything else."""
         which = np.empty(len(column), dtype=np.int64)
-        distinct.renumber(column, number, which)
+        largest = distinct.whole_codes(column, float(_CODES), which)
+        if largest < -1:
+            return None
+        seen = np.zeros(largest + 2, dtype=bool)
+        distinct.mark(which, seen)
+        values = np.flatnonzero(seen[1:])
+        if seen[0] or len(values) <= largest:
+            number = np.full(len(seen), len(values))
+            number[values + 1] = np.arange(len(values))
+            distinct.renumber(which, number)
         return cls(values.astype(np.float64), which)
 
     def totals(self, weights: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from statewise.inference.varma_objective import VarmaObjective
 from statewise.sequences.sequences import Sequences
 
 _LARGEST = 50.0  # of an entry of the point: further out is no model that data could tell from one nearer
-_FOLLOWED = 2  # searches that are followed to the end
+_FOLLOWED = 2  # searches that are followed to the end where each takes long: with a season or missing entries
 UNIT = 1e-3  # a moving-average root within this of the unit circle is on it
 
 
@@ -138,7 +138,8 @@ def search(problem: Problem, seqs: Sequences, max_iter: int, tol: float, restart
     objective = ArimaObjective(problem, seqs)
     starts = [_settled(objective, start) for start in _starts(problem, seqs, restarts, seed)]
     allowed = [start for start in starts if start is not None]
-    found = maximise(objective, allowed or [np.zeros(problem.cuts[-1])], objective.steps, max_iter, tol, kept=_FOLLOWED)
+    kept = None if objective.exact is not None and not (problem.orders.P or problem.orders.Q) else _FOLLOWED
+    found = maximise(objective, allowed or [np.zeros(problem.cuts[-1])], objective.steps, max_iter, tol, kept=kept)
     if not np.isfinite(found.log_prob):
         return found
     return replace(found, point=pack(problem, algebra.invertible(unpack(problem, found.point))))
@@ -165,12 +166,24 @@ def _starts(problem: Problem, seqs: Sequences, restarts: int, seed: int | None) 
     ]
     mixed = (orders.p or orders.P) and (orders.q or orders.Q)
     rng = generator(seed)
-    first, last = problem.cuts[1], problem.cuts[-2]
     for _ in range(restarts if mixed else 0):
-        far = points[0].copy()
-        far[first:last] = 0.7 * rng.standard_normal(last - first)
-        points.append(far)
+        sizes = (orders.p, orders.q, orders.P, orders.Q)
+        ar, ma, seasonal_ar, seasonal_ma = (_random_lags(size, rng) for size in sizes)
+        points.append(pack(problem, ArimaParameters(ar, -ma, seasonal_ar, -seasonal_ma, mean, weights, max(var, 1e-6))))
     return points
+
+
+def _random_lags(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Coefficients of a random polynomial 1 − Σ c Lⁱ whose largest root has a modulus from .3 to .95.
+
+    Uneven maxima of these likelihoods have roots near the circle that all but cancel: starts are spread up to there.
+    """
+    if not size:
+        return np.zeros(0)
+    c = rng.standard_normal(size)
+    companion = np.vstack([c, np.eye(size - 1, size)])
+    shrink = rng.uniform(0.3, 0.95) / max(float(np.abs(np.linalg.eigvals(companion)).max()), 1e-12)
+    return np.asarray(c * shrink ** np.arange(1, size + 1))
 
 
 def _settled(objective: ArimaObjective, point: np.ndarray) -> np.ndarray | None:

@@ -109,7 +109,7 @@ def baum_welch(
 
     def score(model: HiddenMarkov) -> float:
         table = table_of(model.emission, rows, known)
-        return float(discrete_any.log_prob_steps(model.along(rows.inputs), table, rows.lengths).sum()) + prior(model)
+        return float(discrete_any.log_prob(model.along(rows.inputs), table, rows.lengths).sum()) + prior(model)
 
     plain = waits and known is None and not stay_prior and isinstance(start.chain, Chain)
     run = em(

@@ -158,7 +158,7 @@ def _slope(problem: Problem, name: str, value: float) -> float:
 def search(problem: Problem, seqs: Sequences, max_iter: int, tol: float) -> tuple[Problem, Maximum]:
     """The best maximum from several starts; variances that are zero there are fixed in the problem returned."""
     target, rough = objective(problem, seqs), max(tol, _ROUGH)
-    starts = [pack(problem, column) for column in _starts(problem)]
+    starts = [pack(problem, column) for column in _starts(problem, _log_moves(seqs, problem.form))]
     kept = _FOLLOWED + bool(problem.form.cycle)
     if problem.form.states >= _LONG:
         starts, kept = sorted(starts, key=lambda start: value_at(problem, seqs, start))[-2:], 1
@@ -247,20 +247,45 @@ def without_effect(problem: Problem) -> list[str]:
     return [name for name in problem.form.dynamics if name.split("_")[0] in gone]
 
 
-def _starts(problem: Problem) -> list[Column]:
-    """Variances relative to the data's: noise-dominated, level-dominated, even; with a cycle, of three periods each."""
+def _log_moves(seqs: Sequences, form: Form) -> float:
+    """The logarithm of half the variance of the data's changes from step to step, a level and a season apart; 0 without either.
+
+    A series that wanders far has noise that is small beside its own variance: searches that start from shares of the latter end elsewhere.
+    """
+    changes = [np.asarray(y[:, 0]) for y in seqs.arrays()]
+    for lag in [1] * form.level + [form.seasonal or 0] * bool(form.seasonal):
+        changes = [y[lag:] - y[:-lag] for y in changes]
+    known = np.concatenate(changes)
+    known = known[~np.isnan(known)]
+    if not (form.level or form.seasonal) or len(known) < 3 or not known.std() > 0:
+        return 0.0
+    return float(np.clip(np.log(known.var() / 2.0), _FLOOR / 2, 0.0))
+
+
+def _starts(problem: Problem, moves: float) -> list[Column]:
+    """Variances relative to that of the changes: noise-dominated, level-dominated, even, a smooth trend; with a cycle, of three periods each.
+
+    A cycle's is between that of the changes and the data's own.
+
+    Args:
+        problem: what is estimated.
+        moves: logarithm of the changes' variance (see `_log_moves`), that the data's own is 1.
+    """
     form = problem.form
-    guesses = (
+    guesses = [
         {"level": -3.0, "trend": -8.0, "seasonal": -6.0, "cycle": -4.0, "irregular": -1.0},
         {"level": -1.0, "trend": -6.0, "seasonal": -4.0, "cycle": -1.0, "irregular": -4.0},
         {"level": -4.0, "trend": -4.0, "seasonal": -4.0, "cycle": -2.0, "irregular": -4.0},
-    )
+    ]
+    if form.trend:
+        guesses.append({"level": -12.0, "trend": -6.0, "seasonal": -6.0, "cycle": -3.0, "irregular": -0.5})
     low, high = problem.bounds
     periods = np.exp(np.log(low) + np.log(high / low) * np.array([0.25, 0.5, 0.75])) if form.cycle else [1.0]
     columns = []
     for guess, period in itertools.product(guesses, periods):
         dynamics = {name: {TREND: 0.9, RHO: 0.9, PERIOD: float(period)}[name] for name in form.dynamics}
-        variances = {name: 0.0 if name in problem.fixed else float(np.exp(guess[name])) for name in form.disturbances}
+        logs = {name: guess[name] + moves * (0.5 if name == "cycle" else 1.0) for name in form.disturbances}
+        variances = {name: 0.0 if name in problem.fixed else float(np.exp(logs[name])) for name in form.disturbances}
         for name, by in form.damping.items():
             variances[name] *= 1.0 - dynamics[by] ** 2
         columns.append(Column(variances, dynamics, np.zeros(problem.width), 0.0))

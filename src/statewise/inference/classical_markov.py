@@ -14,7 +14,7 @@ from statewise.emissions.rows import Rows
 from statewise.inference import discrete
 from statewise.inference.classical_gaussian import Scaling
 from statewise.inference.discrete import Chain
-from statewise.inference.emission_heads import log_shares, log_sum_exp
+from statewise.inference.emission_heads import log_shares, log_sum_exp, logarithm
 from statewise.inference.recurrent import squash
 from statewise.inference.softmax_rnn import SoftmaxRNNModule
 from statewise.nn import classical_start
@@ -32,12 +32,12 @@ class MarkovPath(Path):
 
     def weights(self, rows: classical_start.Rows, added: tuple[Tensor, ...], frozen: bool) -> tuple[Tensor, Tensor]:
         """Logs of the states' predicted probabilities with what the units add, and of the laws, (B, T, K) each."""
-        table = self.network.emission(rows["y"], rows["u"])
+        table = self.network.table(rows["y"], rows["u"])
         ahead = rows["state"]
         if not frozen:
-            start = log_shares(self.network.initial_logits)
-            begin = torch.where(rows["first"][:, 0, None] > 0, start, rows["state"][:, 0])
-            ahead = self.network.scan(table, begin)[2]
+            start = torch.softmax(self.network.initial_logits, dim=-1)
+            begin = torch.where(rows["first"][:, 0, None] > 0, start, torch.exp(rows["state"][:, 0]))
+            ahead = logarithm(self.network.filtered(table, begin)[2])
         return log_shares(ahead + added[0]), table
 
     def forward(self, rows: classical_start.Rows, added: tuple[Tensor, ...], frozen: bool) -> Tensor:

@@ -23,7 +23,7 @@ from statewise._core.errors import InputError
 from statewise._core.outcome import Outcome
 from statewise.emissions.table import Table
 from statewise.inference.discrete_lanes import Lanes
-from statewise.kernels import _chunks, hmm_forgetting, hmm_lanes_paths, hmm_paths
+from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm as kernel
 
 _NO_INDEX = np.empty(0, dtype=np.int64)
@@ -89,13 +89,13 @@ class Smoothed(_Discrete):
     """State probabilities given the whole sequence, and the expected counts that EM needs.
 
     Attributes:
-        steps: (rows,) log-likelihood of each row given the rows before it.
+        log_probs: (N,) log-likelihood of each sequence.
         probs: (rows, K) state probabilities given all rows of the sequence.
         counts: (K, K) expected number of transitions from state to state, over all sequences.
         starts: (K,) expected number of sequences that start in each state.
     """
 
-    steps: np.ndarray
+    log_probs: np.ndarray
     probs: np.ndarray
     counts: np.ndarray
     starts: np.ndarray
@@ -103,7 +103,7 @@ class Smoothed(_Discrete):
     @property
     def log_prob(self) -> float:
         """Log-likelihood of all sequences together, in nats."""
-        return float(self.steps.sum())
+        return float(self.log_probs.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,14 @@ def log_prob_steps(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray)
     return _filtered(chain, table, lengths, keep=False).steps
 
 
+def log_prob(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
+    """(N,) log-likelihood of each sequence."""
+    table, offsets = judged(chain, table, lengths)
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
+    found = lanes.log_prob() if lanes.are_worth_it else None
+    return by_sequence(_forward(chain, _dense(table), offsets, keep=False).steps, offsets) if found is None else found
+
+
 def filter(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """a[t] ∝ f[t] ∘ b[t], f[t+1] = Pᵀ a[t], f[1] = π, with b = exp(table)."""
     return _filtered(chain, table, lengths, keep=True)
@@ -127,13 +135,13 @@ def filter(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Filt
 def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoothed:
     """g[t] = a[t] ∘ P (g[t+1] / f[t+1]); expected transitions Σ_t a[t, i] P[i, j] g[t+1, j] / f[t+1, j]."""
     table, offsets = judged(chain, table, lengths)
-    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
     if lanes.are_worth_it:
-        steps, probs = np.empty(len(table)), np.empty(table.shape)
-        found = lanes.smooth(steps, probs)
+        probs = np.empty(table.shape)
+        found = lanes.smooth(probs)
         if found is not None:
             codes = np.full(len(offsets) - 1, kernel.SCALED)
-            return Smoothed(codes, steps, probs, found, probs[offsets[:-1]].sum(axis=0))
+            return Smoothed(codes, found[0], probs, found[1], probs[offsets[:-1]].sum(axis=0))
     table = _dense(table)
     done = _forward(chain, table, offsets, keep=True, logs=True)
     bounds = _chunks.by_sequence(offsets)
@@ -145,17 +153,18 @@ def smooth(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Smoo
         kernel.backward(*fixed, first, last, done.codes, done.probs, done.predicted, smoothed, counts[chunk])
 
     _chunks.share(work, bounds, _cost(table))
-    return Smoothed(done.codes, done.steps, smoothed, counts.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0))
+    log_probs, starts = by_sequence(done.steps, offsets), smoothed[offsets[:-1]].sum(axis=0)
+    return Smoothed(done.codes, log_probs, smoothed, counts.sum(axis=0), starts)
 
 
 def viterbi(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:
     """argmax over paths of log π + Σ log P + Σ table; ties go to the lower state."""
     table, offsets = judged(chain, table, lengths)
     states, log_prob = np.empty(len(table), dtype=np.int64), np.empty(len(offsets) - 1)
-    lanes = Lanes(chain, table, offsets, False, _cost(table))
+    lanes = Lanes(chain, table, offsets, sparse=False)
     if lanes.are_worth_it and lanes.viterbi(states):
         known, which = (table.distinct, table.which) if isinstance(table, Table) else (table, _NO_INDEX)
-        hmm_lanes_paths.path_log_prob(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
+        hmm_paths.path_log_probs(chain.log_initial, chain.log_transition, known, which, states, offsets, log_prob)
         return Path(np.full(len(log_prob), kernel.LOG_SPACE), states, log_prob)
     table, codes = _dense(table), np.empty(len(log_prob), dtype=np.int64)
     fixed = (chain.log_initial, chain.log_transition, table, offsets)
@@ -205,7 +214,7 @@ def forgetting_rate(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray
 
 def _filtered(chain: Chain, table: np.ndarray | Table, lengths: np.ndarray, keep: bool) -> Filtered:
     table, offsets = judged(chain, table, lengths)
-    lanes = Lanes(chain, table, offsets, _is_sparse(chain), _cost(table))
+    lanes = Lanes(chain, table, offsets, _is_sparse(chain))
     if lanes.are_worth_it:
         found = _room(table, keep)
         if lanes.forward(keep, *found):
@@ -273,6 +282,11 @@ def refuse_invalid(codes: np.ndarray) -> None:
         raise InputError(
             f"`table` has a NaN or +inf in sequence {which}; log-likelihoods are finite, or −inf for impossible"
         )
+
+
+def by_sequence(steps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(N,) the sums of each sequence's rows."""
+    return np.add.reduceat(steps, offsets[:-1])
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

@@ -19,6 +19,13 @@ def log_prob_steps(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarr
     return discrete.log_prob_steps(chain, table, lengths)
 
 
+def log_prob(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> np.ndarray:
+    """(N,) log-likelihood of each sequence."""
+    if isinstance(chain, VaryingChain):
+        return np.add.reduceat(discrete_varying.log_prob_steps(chain, table, lengths), np.cumsum(lengths) - lengths)
+    return discrete.log_prob(chain, table, lengths)
+
+
 def filter(chain: AnyChain, table: np.ndarray | Table, lengths: np.ndarray) -> Filtered:
     """State probabilities given the past, and given the past and present."""
     if isinstance(chain, VaryingChain):

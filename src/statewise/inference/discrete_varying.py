@@ -9,7 +9,17 @@ import numpy as np
 
 from statewise._core.errors import InputError
 from statewise.emissions.table import Table
-from statewise.inference.discrete import Filtered, Path, Smoothed, checked, cumulative, log, rate_of, refuse_invalid
+from statewise.inference.discrete import (
+    Filtered,
+    Path,
+    Smoothed,
+    by_sequence,
+    checked,
+    cumulative,
+    log,
+    rate_of,
+    refuse_invalid,
+)
 from statewise.kernels import _chunks, hmm_forgetting, hmm_paths
 from statewise.kernels import hmm_varying as kernel
 
@@ -74,7 +84,8 @@ def smooth(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) 
         kernel.backward(chain.log_transition, log_a, log_f, offsets, first, last, smoothed, pairs)
 
     _chunks.share(work, _chunks.by_sequence(offsets), _cost(chain))
-    return SmoothedPairs(codes, steps, smoothed, pairs.sum(axis=0), smoothed[offsets[:-1]].sum(axis=0), pairs)
+    log_probs, starts = by_sequence(steps, offsets), smoothed[offsets[:-1]].sum(axis=0)
+    return SmoothedPairs(codes, log_probs, smoothed, pairs.sum(axis=0), starts, pairs)
 
 
 def viterbi(chain: VaryingChain, table: np.ndarray | Table, lengths: np.ndarray) -> Path:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from statewise._core.errors import InputError, UnsupportedError
 from statewise.emissions.base import Emission
+from statewise.nn.backends import obstacle
+from statewise.ops.normal import normal_table
 
 _LOG_2PI = math.log(2 * math.pi)
 Parameters = dict[str, Tensor]
@@ -48,6 +50,16 @@ class EmissionHead(nn.Module):
         table: Tensor = _TABLES[self._emission.kind](y, u, raw, self._emission, self._domains)
         return table
 
+    @property
+    def dim(self) -> int:
+        """Columns of a row."""
+        return self._emission.dim
+
+    @property
+    def look_back(self) -> int:
+        """Steps before a row that its law depends on."""
+        return self._emission.look_back
+
     def emission(self) -> Emission:
         """The laws at the present weights."""
         found = {}
@@ -69,6 +81,16 @@ class ProductHead(nn.Module):
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         tables = [head(y[..., d : d + 1], u) for d, head in enumerate(self._heads)]
         return torch.stack(tables).sum(dim=0)
+
+    @property
+    def dim(self) -> int:
+        """Columns of a row."""
+        return self._emission.dim
+
+    @property
+    def look_back(self) -> int:
+        """Steps before a row that its law depends on."""
+        return self._emission.look_back
 
     def emission(self) -> Emission:
         """The laws at the present weights."""
@@ -195,16 +217,29 @@ def log_shares(raw: Tensor) -> Tensor:
     return raw - log_sum_exp(raw)[..., None]
 
 
+def logarithm(a: Tensor) -> Tensor:
+    """log a; −inf where a is 0, with a gradient of zero."""
+    positive = a > 0
+    return torch.where(positive, torch.log(torch.where(positive, a, 1.0)), -torch.inf)
+
+
 def log_sum_exp(a: Tensor) -> Tensor:
     """log Σ exp over the last axis; −inf where all are, with gradients of zero there."""
     top = a.detach().amax(dim=-1, keepdim=True)
     top = torch.where(torch.isfinite(top), top, 0.0)
-    total = torch.exp(a - top).sum(dim=-1)
-    positive = total > 0
-    return torch.where(positive, torch.log(torch.where(positive, total, 1.0)), -torch.inf) + top[..., 0]
+    return logarithm(torch.exp(a - top).sum(dim=-1)) + top[..., 0]
 
 
-def _normal(residual: Tensor, raw: Tensor, domain: str) -> Tensor:
+def _normal(y: Tensor, means: Tensor, raw: Tensor, domain: str) -> Tensor:
+    """(N, T, K) log densities of rows y (N, T, p), NaN where missing, under the K laws with means (K, p) and these covariances."""
+    plain = domain == "positive" and y.dtype == torch.float64 and not y.requires_grad
+    if plain and not obstacle([y, means, raw]):
+        log_variances = raw[:, None].expand_as(means) if raw.ndim == 1 else raw
+        return normal_table(y.reshape(-1, y.shape[-1]), means, log_variances).reshape(*y.shape[:-1], len(means))
+    return _normal_residual(y[..., None, :] - means, raw, domain)
+
+
+def _normal_residual(residual: Tensor, raw: Tensor, domain: str) -> Tensor:
     """(…, K) log densities of residuals (…, K, p), NaN where missing, under covariances of the K laws."""
     if domain == "covariance":
         return _normal_dense(residual, torch.tril(raw))
@@ -236,16 +271,15 @@ def _normal_dense(residual: Tensor, root: Tensor) -> Tensor:
 
 
 def _gaussian(y: Tensor, u: Tensor | None, raw: Parameters, emission: Emission, domains: dict[str, str]) -> Tensor:
-    return _normal(y[..., None, :] - raw["means"], raw["covariances"], domains["covariances"])
+    return _normal(y, raw["means"], raw["covariances"], domains["covariances"])
 
 
 def _gaussian_mixture(
     y: Tensor, u: Tensor | None, raw: Parameters, emission: Emission, domains: dict[str, str]
 ) -> Tensor:
     K, M, p = raw["means"].shape
-    residual = y[..., None, :] - raw["means"].reshape(K * M, p)
     cov = raw["covariances"]
-    table = _normal(residual, cov.reshape(K * M, *cov.shape[2:]), domains["covariances"])
+    table = _normal(y, raw["means"].reshape(K * M, p), cov.reshape(K * M, *cov.shape[2:]), domains["covariances"])
     return log_sum_exp(table.reshape(*table.shape[:-1], K, M) + log_shares(raw["mixture_weights"]))
 
 
@@ -264,7 +298,7 @@ def _regression(y: Tensor, u: Tensor | None, raw: Parameters, emission: Emission
     mean = raw["intercepts"].expand(N, T, *raw["intercepts"].shape)
     if parts:
         mean = mean + torch.einsum("ntm,kmp->ntkp", torch.cat(parts, dim=-1), coefficients)
-    return _normal(y[..., None, :] - mean, raw["covariances"], domains["covariances"])
+    return _normal_residual(y[..., None, :] - mean, raw["covariances"], domains["covariances"])
 
 
 _Table = Callable[[Tensor, Tensor | None, Parameters, Emission, dict[str, str]], Tensor]

@@ -20,9 +20,10 @@ from statewise.inference.filtering import (
 )
 from statewise.inference.modal import Modal, modal
 from statewise.inference.system import System, alone, square_root, stationary_start, weighted, without_offsets
-from statewise.kernels import respond, smoother, varying
+from statewise.kernels import gradient, respond, smoother, varying
 from statewise.kernels import square_root as factored
 from statewise.kernels._chunks import by_sequence, share
+from statewise.kernels._memory import hold
 from statewise.kernels.known import LOST
 from statewise.sequences.sequences import Sequences
 
@@ -76,14 +77,22 @@ class _Backward:
     mean: np.ndarray
     cov: np.ndarray
     lag_cov: np.ndarray
-    r: np.ndarray
-    N: np.ndarray
-    sums: list[np.ndarray]
     errors: np.ndarray
     shocks: np.ndarray
     information: np.ndarray
     failed: bool
     lost: bool
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """r₀ (N, n) and N₀ (N, n, n) of each sequence, the gradients in A, C, Q, R, S, b and d, and where there are inputs e and r of each row."""
+
+    r: np.ndarray
+    N: np.ndarray
+    sums: list[np.ndarray]
+    errors: np.ndarray
+    shocks: np.ndarray
 
 
 def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | None:
@@ -92,6 +101,7 @@ def _forward(sys: System, seqs: Sequences, settle: bool = True) -> _Forward | No
     Raises:
         NumericalError: a sequence does not identify the diffuse start.
     """
+    hold()
     known = replace(sys, Pinf=np.zeros_like(sys.Pinf))
     past, status = filter_status(known, seqs, store=True, settle=settle, filtered=False)
     totals = np.add.reduceat(past.log_prob, seqs.offsets[:-1])
@@ -157,55 +167,48 @@ def _estimate(
 
 
 def _backward(
-    sys: System,
-    seqs: Sequences,
-    past: _Forward,
-    *,
-    states: bool = False,
-    lags: bool = False,
-    gradient: bool = False,
-    noise: bool = False,
+    sys: System, seqs: Sequences, past: _Forward, *, states: bool = False, lags: bool = False, noise: bool = False
 ) -> _Backward:
     count, n, p, rows = len(seqs), sys.n, sys.p, seqs.rows
     mean, cov = np.empty((rows * states, n)), np.empty((rows * states, n, n))
     lag_cov = np.zeros((rows * lags, n, n))
     r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
-    errors = np.zeros((rows * (noise or (gradient and sys.D.shape[-1] > 0)), p))
-    shocks = np.zeros((rows * (noise or (gradient and sys.B.shape[-1] > 0)), n))
+    errors, shocks = np.zeros((rows * noise, p)), np.zeros((rows * noise, n))
     information = np.zeros((rows * noise, n + p, n + p))
-    shapes = [getattr(sys, letter).shape for letter in "ACQRSbd"]
     y, _ = without_offsets(sys, seqs.values, seqs.inputs)
-    offsets = seqs.offsets
+    offsets, matrices = seqs.offsets, (sys.A, sys.C, sys.Q, sys.R, sys.S)
+    results = (past.mean, past.cov, past.response, r, N, mean, cov, lag_cov, errors, shocks, information, status)
+
+    def work(_: int, first: int, last: int) -> None:
+        if sys.which is None:
+            smoother.backward_packed(first, last, y, offsets, past.steady_from, *matrices, *results)
+        else:
+            varying.backward_runs(first, last, y, offsets, sys.which, *matrices, *results)
+
+    share(work, by_sequence(offsets), 20.0 * rows * n * n)
+    lost = bool((status == LOST).any())
+    return _Backward(mean, cov, lag_cov, errors, shocks, information, is_degenerate(status), lost)
+
+
+def _scores(sys: System, seqs: Sequences, past: _Forward) -> _Scores | None:
+    """None where an innovation covariance is singular."""
+    count, n, p, rows = len(seqs), sys.n, sys.p, seqs.rows
+    r, N, status = np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count, np.int64)
+    errors, shocks = np.zeros((rows * (sys.D.shape[-1] > 0), p)), np.zeros((rows * (sys.B.shape[-1] > 0), n))
+    y, _ = without_offsets(sys, seqs.values, seqs.inputs)
+    offsets, matrices = seqs.offsets, (sys.A, sys.C, sys.Q, sys.R, sys.S)
     bounds = by_sequence(offsets)
-    sums = [np.zeros((len(bounds) - 1, *shape)) for shape in shapes]
+    sums = [np.zeros((len(bounds) - 1, *getattr(sys, letter).shape)) for letter in "ACQRSbd"]
 
     def work(chunk: int, first: int, last: int) -> None:
-        results = (
-            past.mean, past.cov, past.response, r, N, mean, cov, lag_cov, gradient, *(each[chunk] for each in sums),
-            errors, shocks, information, status,
-        )  # fmt: skip
+        own = (past.mean, past.cov, past.response, r, N, *(each[chunk] for each in sums), errors, shocks, status)
         if sys.which is None:
-            smoother.backward_packed(
-                first, last, y, offsets, past.steady_from, sys.A, sys.C, sys.Q, sys.R, sys.S, *results
-            )
+            gradient.gradient_packed(first, last, y, offsets, past.steady_from, *matrices, *own)
         else:
-            varying.backward_runs(first, last, y, offsets, sys.which, sys.A, sys.C, sys.Q, sys.R, sys.S, *results)
+            varying.gradient_runs(first, last, y, offsets, sys.which, *matrices, *own)
 
     share(work, bounds, 20.0 * rows * n * n)
-    totals = [each.sum(axis=0) for each in sums]
-    return _Backward(
-        mean,
-        cov,
-        lag_cov,
-        r,
-        N,
-        totals,
-        errors,
-        shocks,
-        information,
-        is_degenerate(status),
-        bool((status == LOST).any()),
-    )
+    return None if is_degenerate(status) else _Scores(r, N, [each.sum(axis=0) for each in sums], errors, shocks)
 
 
 def log_prob_gradient(sys: System, seqs: Sequences) -> tuple[float, Gradient] | None:
@@ -236,16 +239,16 @@ def _gradient_here(sys: System, seqs: Sequences) -> tuple[float, Gradient] | Non
         past = _forward(sys, seqs)
     except NumericalError:
         return None
-    back = None if past is None else _backward(sys, seqs, past, gradient=True)
-    if past is None or back is None or back.failed:
+    back = None if past is None else _scores(sys, seqs, past)
+    if past is None or back is None:
         return None
     gA, gC, gQ, gR, gS, gb, gd = back.sums
     gB, gD = _with_inputs(sys.B, back.shocks, seqs, sys.which), _with_inputs(sys.D, back.errors, seqs, sys.which)
     # The response of r₀ to δ is −N₀ W.
     spread = back.N @ past.response[seqs.offsets[:-1]]
     gP0 = 0.5 * (back.r.T @ back.r - back.N.sum(axis=0) + (spread @ spread.transpose(0, 2, 1)).sum(axis=0))
-    gradient = Gradient(gA, gC, gQ, gR, gS, gb, gd, gB, gD, back.r.sum(axis=0), gP0)
-    return float(past.log_prob.sum()), gradient
+    found = Gradient(gA, gC, gQ, gR, gS, gb, gd, gB, gD, back.r.sum(axis=0), gP0)
+    return float(past.log_prob.sum()), found
 
 
 def _with_inputs(weights: np.ndarray, errors: np.ndarray, seqs: Sequences, which: np.ndarray | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The recurrent networks that a hidden Markov model is, as torch modules: one direction for the filter, two for the smoother.
 
-Without gradients they run on the compiled recursions of `inference.discrete`, with gradients on torch; the numbers are the same.
+On the CPU in float64 they run on compiled recursions, forward and backward (`ops.beliefs`); elsewhere, and where a belief must be kept
+in logarithms, on torch. The numbers are the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from statewise.emissions.base import Emission
 from statewise.emissions.rows import Rows
 from statewise.inference import discrete
 from statewise.inference.discrete import Chain
-from statewise.inference.emission_heads import head_of, log_shares, log_sum_exp, shares
+from statewise.inference.emission_heads import head_of, log_shares, log_sum_exp, logarithm, shares
+from statewise.nn.backends import obstacle
+from statewise.nn.batch import judge_batch
+from statewise.ops.beliefs import beliefs, run
 
 
 class SoftmaxRNNModule(nn.Module):
@@ -38,15 +42,27 @@ class SoftmaxRNNModule(nn.Module):
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T, K) P(s[t] | y[1 … t])."""
-        if not torch.is_grad_enabled():
-            return self._reshaped(discrete.filter(self.chain(), *self._packed(y, u)).probs, y)
-        return torch.exp(self.scan(self.emission(y, u))[0])
+        if not self._is_plain(y, u):
+            return torch.exp(self.scan(self.emission(y, u))[0])
+        if torch.is_grad_enabled():
+            return self.filtered(self.table(y, u))[0]
+        chain, table = self.chain(), self._table_array(y, u)
+        found = run(chain.initial, chain.transition, table, spare=True)
+        if found is None:
+            return _like(discrete.filter(chain, *_packed(self._table_array(y, u))).probs, y)
+        return _tensor(found.by_sequence(found.belief))
 
     def log_prob(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T) log density of each step given the steps before it; −inf where a step is impossible."""
-        if not torch.is_grad_enabled():
-            return self._reshaped(discrete.log_prob_steps(self.chain(), *self._packed(y, u)), y)
-        return self.scan(self.emission(y, u))[1]
+        if not self._is_plain(y, u):
+            return self.scan(self.emission(y, u))[1]
+        if torch.is_grad_enabled():
+            return self.filtered(self.table(y, u))[1]
+        chain, table = self.chain(), self._table_array(y, u)
+        found = run(chain.initial, chain.transition, table, spare=True)
+        if found is None:
+            return _like(discrete.log_prob_steps(chain, *_packed(self._table_array(y, u))), y)
+        return _tensor(found.steps)
 
     def generate(self, length: int, count: int = 1, seed: int = 0, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (count, length) and observations (count, length, p): next state ~ softmax(log Pᵀ s) for a one-hot s, y from its law."""
@@ -65,17 +81,35 @@ class SoftmaxRNNModule(nn.Module):
         """π and P at the present weights."""
         return Chain(shares(self.initial_logits.detach().numpy()), shares(self.transition_logits.detach().numpy()))
 
-    def _packed(self, y: Tensor, u: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-        """The table of log-likelihoods as packed rows, from the families' own compiled form, and the lengths of the sequences."""
-        N, T, _ = y.shape
-        lengths = np.full(N, T, dtype=np.int64)
-        inputs = None if u is None else np.ascontiguousarray(u.numpy().reshape(N * T, -1))
-        values = np.ascontiguousarray(y.numpy().reshape(N * T, -1), dtype=np.float64)
-        return self.emission.emission().log_likelihood(Rows(values, lengths, inputs)), lengths
+    def _is_plain(self, y: Tensor, u: Tensor | None) -> bool:
+        """Whether the compiled recursions can do it; judges the shapes."""
+        judge_batch(y, self.emission.dim, u)
+        given = [y, self.initial_logits, self.transition_logits] if u is None else [y, u, self.initial_logits]
+        return y.dtype == torch.float64 and not obstacle(given)
 
-    @staticmethod
-    def _reshaped(rows: np.ndarray, y: Tensor) -> Tensor:
-        return _tensor(rows).reshape(*y.shape[:2], *rows.shape[1:])
+    def _table_array(self, y: Tensor, u: Tensor | None) -> np.ndarray:
+        """(N, T, K) log-likelihoods from the family's own compiled form; the sequences lie side by side where no law looks back."""
+        (N, T), laws = y.shape[:2], self.emission.emission()
+        turned = not laws.look_back
+        lengths = np.full(T, N) if turned else np.full(N, T)
+        inputs = None if u is None else _rows(u, turned)
+        table = laws.log_likelihood(Rows(_rows(y, turned), lengths, inputs))
+        return table.reshape(T, N, -1).swapaxes(0, 1) if turned else table.reshape(N, T, -1)
+
+    def table(self, y: Tensor, u: Tensor | None) -> Tensor:
+        """(N, T, K) log-likelihoods with gradients, laid out like that."""
+        if self.emission.look_back:
+            return self.emission(y, u)
+        return self.emission(y.transpose(0, 1), None if u is None else u.transpose(0, 1)).transpose(0, 1)
+
+    def filtered(self, table: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Beliefs (N, T, K), log densities (N, T) and what was predicted (N, T, K), from a prediction `start` (N, K) or π; on the CPU in float64."""
+        initial = torch.softmax(self.initial_logits, dim=-1) if start is None else start
+        found = beliefs(initial, torch.softmax(self.transition_logits, dim=-1), table, predicted=True)
+        if found is not None:
+            return found
+        belief, steps, ahead = self.scan(table, None if start is None else logarithm(start))
+        return torch.exp(belief), steps, torch.exp(ahead)
 
     def scan(self, table: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Log beliefs (N, T, K), log densities (N, T) and the logs of what was predicted (N, T, K), from a prediction `start` (N, K) or π.
@@ -107,18 +141,43 @@ class SoftmaxBiRNNModule(SoftmaxRNNModule):
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """(N, T, K) P(s[t] | y[1 … T])."""
-        if not torch.is_grad_enabled():
-            return self._reshaped(discrete.smooth(self.chain(), *self._packed(y, u)).probs, y)
-        table = self.emission(y, u)
-        beliefs, steps, _ = self.scan(table)
+        if self._is_plain(y, u):
+            if not torch.is_grad_enabled():
+                return _like(discrete.smooth(self.chain(), *_packed(self._table_array(y, u))).probs, y)
+            table = self.table(y, u)
+            move = torch.softmax(self.transition_logits, dim=-1)
+            ahead = beliefs(torch.softmax(self.initial_logits, dim=-1), move, table)
+            # the same recursion from the end, up to a factor a step: P b ∘ β in the place of Pᵀ α
+            behind = beliefs(torch.ones_like(move[0]), move.T, table.flip(1), predicted=True)
+            if ahead is not None and behind is not None:
+                joint: Tensor = ahead[0] * behind[2].flip(1)
+                return joint / joint.sum(dim=-1, keepdim=True)
+        else:
+            table = self.emission(y, u)
+        forward, steps, _ = self.scan(table)
         table = torch.where((steps > -torch.inf)[..., None], table, 0.0)
         move = log_shares(self.transition_logits)
-        back = torch.zeros_like(beliefs[:, 0])
+        back = torch.zeros_like(forward[:, 0])
         merged = []
-        for belief, b in zip(reversed(beliefs.unbind(1)), reversed(table.unbind(1)), strict=True):
+        for belief, b in zip(reversed(forward.unbind(1)), reversed(table.unbind(1)), strict=True):
             merged.append(torch.exp(log_shares(belief + back)))
             back = log_shares(log_sum_exp(move + (b + back)[:, None, :]))
         return torch.stack(merged[::-1], dim=1)
+
+
+def _rows(tensor: Tensor, turned: bool) -> np.ndarray:
+    """(N T, ·) of (N, T, ·), step by step if `turned`."""
+    array = tensor.detach().numpy()
+    return np.ascontiguousarray(array.swapaxes(0, 1) if turned else array).reshape(-1, array.shape[2])
+
+
+def _packed(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A table (N, T, K) as packed rows, and the lengths of the sequences."""
+    return np.ascontiguousarray(table).reshape(-1, table.shape[2]), np.full(len(table), table.shape[1], dtype=np.int64)
+
+
+def _like(rows: np.ndarray, y: Tensor) -> Tensor:
+    return _tensor(rows).reshape(*y.shape[:2], *rows.shape[1:])
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -8,6 +8,7 @@ and G[t] = (Ψ[t−1], …, Ψ[t−r]) holds the coefficients of Θ(L)⁻¹ = Σ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,19 +70,8 @@ def innovations(ar: np.ndarray, ma: np.ndarray, y: np.ndarray, offsets: np.ndarr
 
 def inverse_coefficients(ma: np.ndarray, longest: int) -> np.ndarray | None:
     """Ψ (L, k, k), L ≤ `longest`, until it is negligible; None where it grows so large that the likelihood would lose digits."""
-    q, k = ma.shape[:2]
-    if not q:
-        return np.eye(k)[None]
-    length = min(128, longest)
-    while True:
-        psi = np.zeros((k, length, k))
-        psi[np.arange(k), 0, np.arange(k)] = 1.0
-        kernels.divide(ma, np.arange(k + 1) * length, psi.reshape(k * length, k))
-        if not np.abs(psi).max() < _LARGEST:
-            return None
-        if length == longest or np.abs(psi[:, -q:]).max() < _NEGLIGIBLE:
-            return np.ascontiguousarray(psi.transpose(1, 2, 0))
-        length = min(4 * length, longest)
+    psi = kernels.inverse_coefficients(ma, longest, _NEGLIGIBLE, _LARGEST)
+    return psi if len(psi) else None
 
 
 def log_prob_and_derivatives(
@@ -108,7 +98,7 @@ def log_prob_and_derivatives(
     if data.inputs is not None:
         y -= data.inputs @ weights.T
     e = innovations(ar, ma, y, offsets)
-    weighted = _each(inverse, psi)
+    weighted = kernels.weigh(inverse, psi)
     h, m = np.zeros((2, len(offsets) - 1, n))
     kernels.start_scores(e, offsets, weighted, h)
     value = -0.5 * (rows * (k * np.log(2 * np.pi) + logdet) + np.vdot(e @ inverse, e))
@@ -141,7 +131,7 @@ def log_prob_and_derivatives(
     kernels.lag_products(z, y, offsets, gar)
     kernels.multiply_transposed(ar, offsets, z, gy)
     if len(ma):
-        _through_coefficients(ma, psi, _each(inverse, gpsi), gma)
+        kernels.through_coefficients(ma, psi, kernels.weigh(inverse, gpsi), gma)
     gD = np.zeros(weights.shape) if data.inputs is None else -gy.T @ data.inputs
     return float(value), Derivatives(gar, gma, -gy.sum(axis=0), gD, gcov, gP0)
 
@@ -149,24 +139,9 @@ def log_prob_and_derivatives(
 def _inverse_and_log_det(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     """Both from one LU factorisation; None where the determinant is not positive. `np.linalg` factorises twice, and is ten times slower at 2 × 2."""
     lu, pivots, failed = dgetrf(matrix)
-    diagonal = lu.diagonal()
-    swaps = np.count_nonzero(pivots != np.arange(len(pivots)))
-    if failed or (np.count_nonzero(diagonal < 0) + swaps) % 2 or not np.isfinite(diagonal).all():
+    diagonal = lu.diagonal().tolist()  # loops in Python: the matrices are small
+    swaps = sum(i != pivot for i, pivot in enumerate(pivots.tolist()))
+    if failed or (sum(value < 0 for value in diagonal) + swaps) % 2:
         return None
-    return dgetri(lu, pivots)[0], float(np.log(np.abs(diagonal)).sum())
-
-
-def _each(symmetric: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """symmetric @ blocks[j] for every j, as one product."""
-    flipped = blocks.transpose(0, 2, 1)
-    product = (flipped.reshape(-1, len(symmetric)) @ symmetric).reshape(flipped.shape)
-    return np.ascontiguousarray(product.transpose(0, 2, 1))
-
-
-def _through_coefficients(ma: np.ndarray, psi: np.ndarray, gpsi: np.ndarray, gma: np.ndarray) -> None:
-    """Add to gma what the gradient in Ψ = Θ(L)⁻¹ says of Θ: each column of Ψ is a series that Θ(L) was divided out of."""
-    length, k, _ = psi.shape
-    offsets = np.arange(k + 1) * length
-    z, x = (np.ascontiguousarray(each.transpose(2, 0, 1)).reshape(k * length, k) for each in (gpsi, psi))
-    kernels.multiply_transposed(ma, offsets, z, z)
-    kernels.lag_products(z, x, offsets, gma)
+    log_det = sum(math.log(abs(value)) for value in diagonal)
+    return (dgetri(lu, pivots)[0], log_det) if math.isfinite(log_det) else None

@@ -65,6 +65,16 @@ def total(block: Any) -> Any:
     return block.sum()
 
 
+def larger(left: Any, right: Any) -> Any:
+    """The larger number of each lane; that on the right where one is NaN."""
+    return np.where(left > right, left, right)
+
+
+def largest(block: Any) -> Any:
+    """The largest of the lanes, if none is NaN."""
+    return block.max()
+
+
 def power_of_two(shifted: Any, bias: int, bits: int) -> Any:
     """2ᵏ of whole numbers k that lie in the low bits of the block; `bias` and `bits` belong to the format of the exponent."""
     whole = np.dtype(f"i{shifted.itemsize}").type
@@ -310,19 +320,46 @@ def _overload_positive(block: Any) -> Any:
     return lambda block: _positive(block)
 
 
-@intrinsic
-def _total(typing: Any, block: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, half, index = args[0], args[0].type.count // 2, ir.IntType(32)
-        while half:  # the upper half onto the lower one, in the same order on every machine
-            lanes = ir.Constant(ir.VectorType(index, 2 * half), [*range(half, 2 * half), *range(half, 2 * half)])
-            other = builder.shuffle_vector(value, value, lanes)
-            sums = builder.fadd(value, other)
-            lower = ir.Constant(ir.VectorType(index, half), [*range(half)])
-            value, half = builder.shuffle_vector(sums, sums, lower), half // 2
-        return builder.extract_element(value, index(0))
+def _folded(combine: Any) -> Any:
+    """Half of the lanes onto the other half, in the same order on every machine, until one is left."""
 
-    return block.dtype(block), generate
+    @intrinsic
+    def fold(typing: Any, block: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, half, index = args[0], args[0].type.count // 2, ir.IntType(32)
+            while half:
+                lanes = ir.Constant(ir.VectorType(index, 2 * half), [*range(half, 2 * half), *range(half, 2 * half)])
+                both = combine(builder, value, builder.shuffle_vector(value, value, lanes))
+                lower = ir.Constant(ir.VectorType(index, half), [*range(half)])
+                value, half = builder.shuffle_vector(both, both, lower), half // 2
+            return builder.extract_element(value, index(0))
+
+        return block.dtype(block), generate
+
+    return fold
+
+
+def _pick_larger(builder: Any, left: Any, right: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", left, right), left, right)
+
+
+_total = _folded(lambda builder, left, right: builder.fadd(left, right))
+_largest = _folded(_pick_larger)
+
+
+@intrinsic
+def _larger(typing: Any, left: Any, right: Any) -> Any:
+    return left(left, right), lambda context, builder, signature, args: _pick_larger(builder, *args)
+
+
+@overload(larger, strict=False)
+def _overload_larger(left: Any, right: Any) -> Any:
+    return lambda left, right: _larger(left, right)
+
+
+@overload(largest, strict=False)
+def _overload_largest(block: Any) -> Any:
+    return lambda block: _largest(block)
 
 
 @overload(total, strict=False)

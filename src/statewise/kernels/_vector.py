@@ -44,6 +44,19 @@ def scatter(x: np.ndarray, at: np.ndarray, i: int, vector: np.ndarray) -> None:
     x[at + i] = vector
 
 
+def gather_four(x: np.ndarray, at: np.ndarray, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`gather` of i, i + 1, i + 2 and i + 3: each lane's four are read at once and turned, which takes a quarter of the loads."""
+    return x[at + i], x[at + i + 1], x[at + i + 2], x[at + i + 3]
+
+
+def scatter_four(
+    x: np.ndarray, at: np.ndarray, i: int, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray
+) -> None:
+    """`scatter` of a to i, b to i + 1, c to i + 2 and d to i + 3."""
+    for ahead, vector in enumerate((a, b, c, d)):
+        x[at + i + ahead] = vector
+
+
 def spread(value: float) -> np.ndarray:
     """The same number in every lane."""
     return np.full(LANES, value)
@@ -88,7 +101,7 @@ class _Vector(types.Type):
 
 
 _VECTOR, _ARRAY, _PLACES = _Vector(), types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
-_LLVM = ir.VectorType(ir.DoubleType(), LANES)
+_LLVM, _FOUR = ir.VectorType(ir.DoubleType(), LANES), ir.VectorType(ir.DoubleType(), 4)
 
 
 @register_model(_Vector)
@@ -153,6 +166,51 @@ def _gather(context: Any, builder: Any, x: Any, at: Any, i: Any) -> Any:
 def _scatter(context: Any, builder: Any, x: Any, at: Any, i: Any, vector: Any) -> Any:
     for lane, address in _each(context, builder, x, at, i):
         builder.store(builder.extract_element(vector, lane), address)
+    return context.get_dummy_value()
+
+
+def _parts(builder: Any, vector: Any, size: int) -> list[Any]:
+    """A vector in pieces of `size` lanes."""
+    return [_pick(builder, vector, vector, range(at, at + size)) for at in range(0, vector.type.count, size)]
+
+
+def _pick(builder: Any, a: Any, b: Any, lanes: Any) -> Any:
+    """Lanes of a and b, those of b being numbered after a's."""
+    wanted = list(lanes)
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(wanted)), wanted))
+
+
+def _joined(builder: Any, parts: list[Any]) -> Any:
+    """Pieces side by side, as many as a power of two."""
+    while len(parts) > 1:
+        size = 2 * parts[0].type.count
+        parts = [_pick(builder, a, b, range(size)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Four rows of four numbers become four columns."""
+    low, high, even, odd = [0, 4, 2, 6], [1, 5, 3, 7], [0, 1, 4, 5], [2, 3, 6, 7]
+    a, b = _pick(builder, rows[0], rows[1], low), _pick(builder, rows[0], rows[1], high)
+    c, d = _pick(builder, rows[2], rows[3], low), _pick(builder, rows[2], rows[3], high)
+    return [_pick(builder, *pair, lanes) for lanes in (even, odd) for pair in ((a, c), (b, d))]
+
+
+@_means(gather_four, types.UniTuple(_VECTOR, 4), _ARRAY, _PLACES, types.intp)
+def _gather_four(context: Any, builder: Any, x: Any, at: Any, i: Any) -> Any:
+    kind = _FOUR.as_pointer()
+    rows = [builder.load(builder.bitcast(address, kind), align=8) for _, address in _each(context, builder, x, at, i)]
+    columns = [_turned(builder, rows[lane : lane + 4]) for lane in range(0, LANES, 4)]
+    found = [_joined(builder, list(column)) for column in zip(*columns, strict=True)]
+    return context.make_tuple(builder, types.UniTuple(_VECTOR, 4), found)
+
+
+@_means(scatter_four, types.none, _ARRAY, _PLACES, types.intp, _VECTOR, _VECTOR, _VECTOR, _VECTOR)
+def _scatter_four(context: Any, builder: Any, x: Any, at: Any, i: Any, *vectors: Any) -> Any:
+    columns = zip(*(_parts(builder, vector, 4) for vector in vectors), strict=True)
+    rows = [row for column in columns for row in _turned(builder, list(column))]
+    for row, (_, address) in zip(rows, _each(context, builder, x, at, i), strict=True):
+        builder.store(row, builder.bitcast(address, _FOUR.as_pointer()), align=8)
     return context.get_dummy_value()
 
 

@@ -6,23 +6,31 @@ from statewise.kernels._jit import jit
 
 
 @jit
-def count_codes(column, counts):
-    """Add how often each whole number c is in `column` to counts[c + 1], NaN to counts[0]; False where a value is none of them."""
-    fits, last = True, counts.shape[0] - 1
+def whole_codes(column, most, which):
+    """which[t] = the number in row t, −1 for NaN; the largest of them, or −2 where a value is not whole, below 0 or above `most`."""
+    top, wrong = -1, 0
     for t in range(column.shape[0]):
         value = column[t]
-        code = int(value) if 0.0 <= value < last else -1
-        fits = fits and ((code >= 0 and value == code) or value != value)
-        counts[code + 1] += 1
-    return fits
+        fits = 0.0 <= value <= most
+        code = int(value) if fits else -1
+        which[t] = code
+        top = max(top, code)
+        wrong += 0 if (value == float(code) if fits else value != value) else 1
+    return top if wrong == 0 else -2
 
 
 @jit
-def renumber(column, number, which):
-    """which[t] = number[c + 1], c the whole number in row t, −1 for NaN."""
-    for t in range(column.shape[0]):
-        value = column[t]
-        which[t] = number[int(value) + 1 if value >= 0.0 else 0]
+def mark(which, seen):
+    """seen[c + 1] = True for each number c in `which`: apart from `whole_codes`, which is then done in vectors."""
+    for t in range(which.shape[0]):
+        seen[which[t] + 1] = True
+
+
+@jit
+def renumber(which, number):
+    """Each number c in `which` becomes number[c + 1]."""
+    for t in range(which.shape[0]):
+        which[t] = number[which[t] + 1]
 
 
 @jit

@@ -8,11 +8,11 @@ Letters as in `kernels.hmm`; P (K²,) is flat. The backward pass carries w[t] = 
 g[t] = a[t] ∘ β[t], and the expected transitions are a[t, i] P[i, j] w[t + 1, j]: no division by a probability. β is scaled so that
 g sums to one, anew in every block.
 
-L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, L (m, K) has the likelihoods of the distinct ones,
-each over its largest, and ones at the end, `top` (m,) has the logarithm of that, and row r is number which[r] of them.
+L (rows, K) has log-likelihoods. Or rows are alike: then `which` (rows,) is not empty, and row r is number which[r] of the distinct ones,
+L (m, W): K likelihoods over their largest, the logarithm of that, and what makes W a multiple of four. The last of them is ones.
 
-What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose) it does not try: the functions return
-False and the sequences go to `kernels.hmm`.
+What a lane can't do (a likelihood that is NaN or nowhere possible, a state that doubles lose and that could matter later) it does not
+try: the functions return False and the sequences go to `kernels.hmm`.
 """
 
 from __future__ import annotations
@@ -21,65 +21,14 @@ import numpy as np
 
 from statewise.kernels._elementary import exp_in_place, log_in_place
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import (
-    LANES,
-    add_product,
-    gather,
-    larger,
-    load,
-    positive,
-    scatter,
-    smaller,
-    spread,
-    store,
-)
+from statewise.kernels._vector import LANES, add_product, larger, load, spread, store
 from statewise.kernels.hmm import SMALL
+from statewise.kernels.hmm_lanes_rows import all_have, copy_rows, look_up, set_group, write_rows
 
 BLOCK = 64  # rows that are looked up, done and written back together
+TOGETHER = 8  # rows whose sums have one logarithm
 AT_ONCE = 1024  # exponentials that are taken together, in the nearest cache
-_DEEP = -600.0  # a log-likelihood ratio below this may be lost in exp
-
-
-@jit
-def _all_have(count, rows):
-    found = True
-    for lane in range(LANES):
-        found = found and count[lane] >= rows
-    return found
-
-
-@jit
-def copy_rows(L, low, count, b, K, rows, at):
-    """The rows from `low` on of each lane of a group into b; zeros where a lane has none. `at` (LANES,) is room to work in."""
-    if _all_have(count, rows):
-        flat = L.reshape(L.shape[0] * K)
-        for lane in range(LANES):
-            at[lane] = low[lane] * K
-        for s in range(rows * K):
-            store(b, s * LANES, gather(flat, at, s))
-        return
-    for lane in range(LANES):
-        into, have = b[lane:], min(max(count[lane], 0), rows)
-        source = L[low[lane] : low[lane] + have].reshape(have * K)
-        for s in range(have * K):
-            into[s * LANES] = source[s]
-        for s in range(have * K, rows * K):
-            into[s * LANES] = 0.0
-
-
-@jit
-def look_up(likelihood, top, which, low, count, b, tops, K, rows, at):
-    """The likelihoods of the rows from `low` on of each lane of a group, from a table of distinct ones; the last of these where a lane has none."""
-    flat = likelihood.reshape(likelihood.shape[0] * K)
-    last = top.shape[0] - 1
-    for t in range(rows):
-        for lane in range(LANES):
-            at[lane] = which[low[lane] + t] if t < count[lane] else last
-        store(tops, t * LANES, gather(top, at, 0))
-        for lane in range(LANES):
-            at[lane] *= K
-        for k in range(K):
-            store(b, (t * K + k) * LANES, gather(flat, at, k))
+MOST_LOST = 1e280  # units of 1e-300: a share of 1e-20 of all mass
 
 
 @jit(fast=True)
@@ -96,38 +45,28 @@ def _take_top(b, tops, K, rows):
 
 
 @jit
-def _is_deep(b, size):
-    found = False
-    for i in range(size):
-        found = found or -np.inf < b[i] < _DEEP
-    return found
-
-
-@jit
-def _likelihoods(L, top, which, low, count, sparse, b, tops, work, K, rows):
-    """b = exp(L − top) for `rows` rows of a group; whether none of them will be missed."""
+def _likelihoods(L, which, low, count, b, tops, work, K, rows):
+    """b = exp(L − top) for `rows` rows of a group."""
     at = np.empty(LANES, np.int64)
     if which.shape[0] > 0:
-        look_up(L, top, which, low, count, b, tops, K, rows, at)
-        return True
+        look_up(L, which, low, count, b, tops, K, rows, at)
+        return
     copy_rows(L, low, count, b, K, rows, at)
     _take_top(b, tops, K, rows)
     size = rows * K * LANES
-    fine = not (sparse and _is_deep(b, size))
     for begin in range(0, size, AT_ONCE):
         part = b[begin : min(begin + AT_ONCE, size)]
         exp_in_place(part, work[: part.shape[0]])
-    return fine
 
 
 @jit(fast=True)
-def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, scales, lows):
-    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] scale[t − 1], scale = 1 / Σ x; into `lows` the least x that matters.
+def _ahead(P, b, law, fresh, keep, K, rows, before, x, f, scales):
+    """A block of the forward pass: x = f ∘ b with f = Pᵀ x[t − 1] scale[t − 1], scale = 1 / Σ x.
 
     `before` (K LANES,) is the last row's x times its scale, and is left so for the next block; where `fresh`, f[0] = `law`. Two
     states at a time, so that each x is loaded half as often; the last of an odd number is done twice.
     """
-    least, one = spread(1.0), spread(1.0)
+    one = spread(1.0)
     scale = one
     for t in range(rows):
         total = spread(0.0)
@@ -162,42 +101,46 @@ def _ahead(P, b, law, fresh, sparse, keep, K, rows, before, x, f, scales, lows):
             if keep:
                 store(f, at0, c0)
                 store(f, at1, c1)
-            if sparse:
-                least = smaller(positive(c0, positive(b0, x0, one), one), least)
-                least = smaller(positive(c1, positive(b1, x1, one), one), least)
         scale = one / total
         store(scales, t * LANES, scale)
     for k in range(K):
         store(before, k * LANES, load(x, ((rows - 1) * K + k) * LANES) * scale)
-    store(lows, 0, least)
+
+
+@jit(fast=True)
+def _lose(P, b, scales, K, rows, lost, room, most):
+    """What doubles may have lost of each state: `lost` ← scale (b ∘ Pᵀ lost + 1) along a block; the largest sum into `most`.
+
+    In units of 1e-300: an underflow takes less from a state before the row is scaled, and it is carried on as the state itself
+    would be. What is lost is no more than this share of all mass, and of all paths: what is computed from the rest has that error.
+    """
+    one, top = spread(1.0), load(most, 0)
+    for t in range(rows):
+        scale, total = load(scales, t * LANES), spread(0.0)
+        for j in range(K):
+            value = load(lost, 0) * spread(P[j])
+            for i in range(1, K):
+                value = add_product(value, load(lost, i * LANES), spread(P[i * K + j]))
+            value = add_product(one, value, load(b, (t * K + j) * LANES)) * scale
+            store(room, j * LANES, value)
+            total = total + value
+        for at in range(0, K * LANES, LANES):
+            store(lost, at, load(room, at))
+        top = larger(total, top)
+    store(most, 0, top)
 
 
 @jit
-def _all_fine(scales, size, lows):
-    """Whether no sum and no state that matters has become too small for its digits."""
+def _all_fine(P, b, scales, sparse, K, rows, lost, work, most):
+    """Whether no sum has become too small for its digits and, in a chain with zeros, nothing that matters can have been lost."""
     found = True
-    for i in range(size):
+    for i in range(rows * LANES):
         found = found and scales[i] < 1.0 / SMALL
-    for lane in range(LANES):
-        found = found and lows[lane] > SMALL
-    return found
-
-
-@jit
-def _write(x, low, count, K, rows, table):
-    """The rows of a block into their places in `table` (rows, K)."""
-    if _all_have(count, rows):
-        flat, at = table.reshape(table.shape[0] * K), np.empty(LANES, np.int64)
+    if found and sparse:
+        _lose(P, b, scales, K, rows, lost, work, most)
         for lane in range(LANES):
-            at[lane] = low[lane] * K
-        for s in range(rows * K):
-            scatter(flat, at, s, load(x, s * LANES))
-        return
-    for lane in range(LANES):
-        have = min(max(count[lane], 0), rows)
-        source, into = x[lane:], table[low[lane] : low[lane] + have].reshape(have * K)
-        for s in range(have * K):
-            into[s] = source[s * LANES]
+            found = found and most[lane] < MOST_LOST
+    return found
 
 
 @jit
@@ -207,43 +150,61 @@ def _write_steps(tops, scales, low, count, rows, work, spare, steps):
     log_in_place(work[:size], spare[:size])
     for i in range(size):
         work[i] = tops[i] - work[i]
-    _write(work, low, count, 1, rows, steps.reshape(steps.shape[0], 1))
+    write_rows(work, low, count, 1, rows, steps.reshape(steps.shape[0], 1))
 
 
 @jit
-def set_group(n, first, count, law, K, firsts, counts, laws):
-    """First rows, numbers of rows and laws of the stretches of group n, one in each lane; returns the largest number."""
-    longest = 0
-    for lane in range(LANES):
-        which = n * LANES + lane
-        there = which < count.shape[0]
-        firsts[lane] = first[which] if there else 0
-        counts[lane] = count[which] if there else 0
-        longest = max(longest, counts[lane])
-        for k in range(K):
-            laws[k * LANES + lane] = law[which, k] if there else 1.0 / K
-    return longest
+def _add_steps(tops, scales, count, rows, work, spare, total):
+    """Add the log-likelihoods of a block's rows to `total` (LANES,); False where a product of `TOGETHER` scales is too large."""
+    if not all_have(count, rows):
+        for lane in range(LANES):
+            for t in range(max(count[lane], 0), rows):
+                tops[t * LANES + lane], scales[t * LANES + lane] = 0.0, 1.0
+    size = _multiply(tops, scales, rows, work, total)
+    found = True
+    for i in range(size):
+        found = found and work[i] < 1.0 / SMALL
+    log_in_place(work[:size], spare[:size])
+    for at in range(0, size, LANES):
+        store(total, 0, load(total, 0) - load(work, at))
+    return found
+
+
+@jit
+def _multiply(tops, scales, rows, work, total):
+    """`TOGETHER` scales at a time into `work`, the tops added to `total`; returns how many numbers that made."""
+    top, size = load(total, 0), 0
+    for begin in range(0, rows, TOGETHER):
+        product = load(scales, begin * LANES)
+        for t in range(begin, min(begin + TOGETHER, rows)):
+            top = top + load(tops, t * LANES)
+            if t > begin:
+                product = product * load(scales, t * LANES)
+        store(work, size, product)
+        size += LANES
+    store(total, 0, top)
+    return size
 
 
 @jit
 def _forward_group(
-    P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
+    P, L, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, total, lost, most
 ):
     """The forward pass over one group, b, x and scales being kept for the way back; False where lanes cannot do it."""
     K = before.shape[0] // LANES
     low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-    lows = np.empty(LANES)
+    total[:], lost[:], most[:] = 0.0, 1.0, 1.0
     for at in range(0, longest, BLOCK):
         rows = min(BLOCK, longest - at)
         for lane in range(LANES):
             low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
         b_t, x_t, scales_t = b[at * K * LANES :], x[at * K * LANES :], scales[at * LANES :]
-        if not _likelihoods(L, top, which, low, left, sparse, b_t, tops, work, K, rows):
+        _likelihoods(L, which, low, left, b_t, tops, work, K, rows)
+        _ahead(P, b_t, laws, at == 0, False, K, rows, before, x_t, x_t, scales_t)
+        if not _all_fine(P, b_t, scales_t, sparse, K, rows, lost, work, most):
             return False
-        _ahead(P, b_t, laws, at == 0, sparse, False, K, rows, before, x_t, x_t, scales_t, lows)
-        if not _all_fine(scales_t, rows * LANES, lows):
+        if not _add_steps(tops, scales_t, left, rows, work, spare, total):
             return False
-        _write_steps(tops, scales_t, low, left, rows, work, spare, steps)
     return True
 
 
@@ -305,13 +266,13 @@ def _pair(a, w, K, rows, pairs):
 
 @jit
 def smooth(
-    P, L, top, which, first, count, law, tail, final, sparse, begin, end, room, steps, smoothed, pairs, ends, heads
+    P, L, which, first, count, law, tail, final, sparse, begin, end, room, losses, sums, smoothed, pairs, ends, heads
 ):
-    """Log-likelihoods and smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
+    """Log-likelihoods of the stretches into `sums` (N,), smoothed probabilities of the rows; Σ a[t, i] w[t + 1, j] added to `pairs` (K, K).
 
     `law` (N, K) is the predicted law of each stretch's first row, `tail` (N, K) w of the row after its last, in any scale; a stretch
-    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`. `room` has
-    (2 K + 1) `LANES` doubles for each row of the longest stretch.
+    that is `final` (N,) has none. The filtered law of its last row goes into `ends` (N, K), w of its first into `heads`; into `losses`
+    (N,) what may have been lost (see `_lose`). `room` has (2 K + 1) `LANES` doubles for each row of the longest stretch.
     """
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -323,15 +284,35 @@ def smooth(
         np.empty(size + K * LANES),
         np.zeros(K * K * LANES),
     )
-    low, left = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    low, left, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    lost, most = np.empty(K * LANES), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
         b, x = room[: longest * K * LANES], room[longest * K * LANES : 2 * longest * K * LANES]
         scales = room[2 * longest * K * LANES :]
         if not _forward_group(
-            P, L, top, which, firsts, counts, laws, longest, sparse, b, x, scales, tops, work, spare, before, steps
+            P,
+            L,
+            which,
+            firsts,
+            counts,
+            laws,
+            longest,
+            sparse,
+            b,
+            x,
+            scales,
+            tops,
+            work,
+            spare,
+            before,
+            total,
+            lost,
+            most,
         ):
             return False
+        _end_sums(total, n, counts, sums)
+        _end_sums(most, n, counts, losses)
         _end_lanes(x, scales, K, n, longest, counts, ends)
         high = longest
         beta[:], carry[:] = 0.0, 0.0
@@ -347,7 +328,7 @@ def smooth(
             _pair(spare, w, K, rows, lanes)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _write(work, low, left, K, rows, smoothed)
+            write_rows(work, low, left, K, rows, smoothed)
             high = at
         for lane in range(LANES):
             if counts[lane] > 0:
@@ -357,6 +338,13 @@ def smooth(
         for lane in range(LANES):
             pairs[i // K, i % K] += lanes[i * LANES + lane]
     return True
+
+
+@jit
+def _end_sums(total, n, counts, sums):
+    for lane in range(LANES):
+        if counts[lane] > 0:
+            sums[n * LANES + lane] = total[lane]
 
 
 @jit
@@ -383,7 +371,7 @@ def _turn(P, tail, final, n, lane, K, beta, carry):
 
 
 @jit
-def guess_tails(P, L, top, which, first, count, begin, end, tail):
+def guess_tails(P, L, which, first, count, begin, end, tail):
     """`tail` (N, K): w of each stretch's first row from its rows alone, as if the sequence ended with them; sums to one."""
     K = tail.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
@@ -399,7 +387,7 @@ def guess_tails(P, L, top, which, first, count, begin, end, tail):
             at = max(high - BLOCK, 0)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            _likelihoods(L, top, which, low, left, False, b, tops, work, K, high - at)
+            _likelihoods(L, which, low, left, b, tops, work, K, high - at)
             _back_alone(P, b, K, high - at, beta, w)
         for lane in range(LANES):
             for k in range(K if counts[lane] > 0 else 0):
@@ -426,27 +414,33 @@ def _back_alone(P, b, K, rows, beta, w):
 
 
 @jit
-def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps, filtered, predicted, ends):
-    """`smooth` without the way back: with `keep` the filtered and predicted probabilities too; no `steps` where that is empty."""
+def forward(P, L, which, first, count, law, sparse, keep, begin, end, losses, sums, steps, filtered, predicted, ends):
+    """`smooth` without the way back, with `keep` the filtered and predicted probabilities; log-likelihoods of the rows into `steps`.
+
+    `steps` and `sums` may be empty; one logarithm for every `TOGETHER` rows is enough for `sums`.
+    """
     K = law.shape[1]
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
     size = BLOCK * K * LANES
     tops, work, spare, b = np.empty(BLOCK * LANES), np.empty(size), np.empty(size), np.empty(size)
     x, f, scales, before = np.empty(size), np.empty(size), np.empty(BLOCK * LANES), np.empty(K * LANES)
-    low, left, lows = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    low, left, total = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES)
+    lost, most = np.empty(K * LANES), np.empty(LANES)
     for n in range(begin, end):
         longest = set_group(n, first, count, law, K, firsts, counts, laws)
+        total[:], lost[:], most[:] = 0.0, 1.0, 1.0
         for at in range(0, longest, BLOCK):
             rows = min(BLOCK, longest - at)
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + at, counts[lane] - at
-            if not _likelihoods(L, top, which, low, left, sparse, b, tops, work, K, rows):
-                return False
-            _ahead(P, b, laws, at == 0, sparse, keep, K, rows, before, x, f, scales, lows)
-            if not _all_fine(scales, rows * LANES, lows):
+            _likelihoods(L, which, low, left, b, tops, work, K, rows)
+            _ahead(P, b, laws, at == 0, keep, K, rows, before, x, f, scales)
+            if not _all_fine(P, b, scales, sparse, K, rows, lost, work, most):
                 return False
             if steps.shape[0] > 0:
                 _write_steps(tops, scales, low, left, rows, work, spare, steps)
+            if sums.shape[0] > 0 and not _add_steps(tops, scales, left, rows, work, spare, total):
+                return False
             for lane in range(LANES):
                 if 0 < left[lane] <= rows:
                     t = left[lane] - 1
@@ -454,8 +448,11 @@ def forward(P, L, top, which, first, count, law, sparse, keep, begin, end, steps
                         ends[n * LANES + lane, k] = x[(t * K + k) * LANES + lane] * scales[t * LANES + lane]
             if keep:
                 _scale(x, scales, K, rows)
-                _write(x, low, left, K, rows, filtered)
-                _write(f, low, left, K, rows, predicted)
+                write_rows(x, low, left, K, rows, filtered)
+                write_rows(f, low, left, K, rows, predicted)
+        if sums.shape[0] > 0:
+            _end_sums(total, n, counts, sums)
+        _end_sums(most, n, counts, losses)
     return True
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels._vector import LANES, gather, if_number, larger, load, smaller, spread, store, where_larger
-from statewise.kernels.hmm_lanes import BLOCK, copy_rows, look_up, set_group
+from statewise.kernels._vector import LANES, gather_four, if_number, larger, load, smaller, spread, store, where_larger
+from statewise.kernels.hmm_lanes import BLOCK
+from statewise.kernels.hmm_lanes_rows import copy_rows, look_up, set_group
 
 
 @jit
@@ -67,33 +68,50 @@ def _ahead(log_P, law, fresh, K, rows, best, before):
 
 
 @jit
-def _back(log_P_T, K, rows, best, at, states):
-    """A block of the way back: the state of each row that leads best to that of the row after it, the lowest of several.
-
-    `at` (LANES,) is K times the state of the row after the block, or K² in a lane whose last row is the block's; it is left so for the
-    block before. `states` (rows LANES,).
-    """
-    for back in range(rows):
-        t = rows - 1 - back
-        most, which = load(best, t * K * LANES) + gather(log_P_T, at, 0), spread(0.0)
-        for i in range(1, K):
-            value = load(best, (t * K + i) * LANES) + gather(log_P_T, at, i)
-            which = where_larger(value, most, spread(float(i)), which)
-            most = larger(value, most)
-        store(states, t * LANES, which)
-        for lane in range(LANES):
-            at[lane] = K * int(states[t * LANES + lane])
+def _better(best, row, ahead, i, most, which):
+    """The larger of `most` and the score of state i with the way ahead, and its state in `which`."""
+    value = load(best, row + i * LANES) + ahead
+    return larger(value, most), where_larger(value, most, spread(float(i)), which)
 
 
 @jit
-def viterbi(log_P, log_P_T, L, top, which, first, count, own, law, begin, end, room, path, ends, after):
+def _back(log_P_T, width, K, rows, best, at, states, whole, path, into):
+    """A block of the way back: the state of each row that leads best to that of the row after it, the lowest of several.
+
+    `at` (LANES,) is `width` times the state of the row after the block, or K in a lane whose last row is the block's; it is left so for
+    the block before. `states` (rows LANES,); where `whole` they go into `path` too, each lane's from into[lane] on.
+    """
+    for back in range(rows):
+        t = rows - 1 - back
+        row, most, which = t * K * LANES, spread(-np.inf), spread(0.0)
+        for i in range(0, K, 4):
+            v0, v1, v2, v3 = gather_four(log_P_T, at, i)
+            most, which = _better(best, row, v0, i, most, which)
+            if i + 1 < K:
+                most, which = _better(best, row, v1, i + 1, most, which)
+            if i + 2 < K:
+                most, which = _better(best, row, v2, i + 2, most, which)
+            if i + 3 < K:
+                most, which = _better(best, row, v3, i + 3, most, which)
+        store(states, t * LANES, which)
+        for lane in range(LANES):
+            state = int(states[t * LANES + lane])
+            at[lane] = width * state
+            if whole:
+                path[np.uint64(into[lane] + t)] = state
+
+
+@jit
+def viterbi(log_P, log_P_T, L, which, first, count, own, law, begin, end, room, path, ends, after):
     """The best `path` (rows,) through the `own` (N,) first rows of each stretch, as the `count` (N,) rows that it may look at show it.
 
-    `log_P` (K²,); `log_P_T` (K + 1, K), flat, is its transpose and zeros. `law` (N, K) is max_i best[i] + log P[i, j] of the row before a
-    stretch. The scores of the last own row go into `ends` (N, K), the state of the row after it into `after` (N,), −1 where there is
-    none. `room` has K `LANES` doubles for each row of the longest stretch. False where that cannot be done in lanes.
+    `log_P` (K²,); `log_P_T`, flat, is its transpose and a row of zeros, their columns made a multiple of four. `law` (N, K) is
+    max_i best[i] + log P[i, j] of the row before a stretch. The scores of the last own row go into `ends` (N, K), the state of the row
+    after it into `after` (N,), −1 where there is none. `room` has K `LANES` doubles for each row of the longest stretch. False where
+    that cannot be done in lanes.
     """
     K = law.shape[1]
+    width = log_P_T.shape[0] // (K + 1)
     firsts, counts, laws = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(K * LANES)
     low, left, at = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     before, states = np.empty(K * LANES), np.empty(BLOCK * LANES)
@@ -104,11 +122,11 @@ def viterbi(log_P, log_P_T, L, top, which, first, count, own, law, begin, end, r
             for lane in range(LANES):
                 low[lane], left[lane] = firsts[lane] + start, counts[lane] - start
             if which.shape[0] > 0:
-                look_up(L, top, which, low, left, best, states, K, rows, at)
+                look_up(L, which, low, left, best, states, K, rows, at)
             else:
                 copy_rows(L, low, left, best, K, rows, at)
-            if not _is_valid(best, K, rows):
-                return False
+                if not _is_valid(best, K, rows):
+                    return False
             _ahead(log_P, laws, start == 0, K, rows, best, before)
             if not _is_possible(before, K):
                 return False
@@ -118,12 +136,16 @@ def viterbi(log_P, log_P_T, L, top, which, first, count, own, law, begin, end, r
             start = max(high - BLOCK, 0)
             for lane in range(LANES):
                 if counts[lane] == high:
-                    at[lane] = K * K
+                    at[lane] = K * width
                 elif counts[lane] < high:
                     start = max(start, counts[lane])
-            _back(log_P_T, K, high - start, room[start * K * LANES :], at, states)
+            whole = True
             for lane in range(LANES):
-                if counts[lane] > 0:
+                whole = whole and counts[lane] > 0 and high <= own[n * LANES + lane]
+                low[lane] = firsts[lane] + start
+            _back(log_P_T, width, K, high - start, room[start * K * LANES :], at, states, whole, path, low)
+            for lane in range(LANES):
+                if counts[lane] > 0 and not whole:
                     _write(states, lane, n * LANES + lane, start, high, first, own, path, after)
             high = start
         for lane in range(LANES):
@@ -154,16 +176,3 @@ def _write(states, lane, n, start, high, first, own, path, after):
         into[t] = int(source[t * LANES])
     if start <= own[n] < high:
         after[n] = int(source[(own[n] - start) * LANES])
-
-
-@jit
-def path_log_prob(log_pi, log_P, L, which, path, offsets, log_prob):
-    """log π + Σ log P + Σ L along the path of each sequence."""
-    indexed = which.shape[0] > 0
-    for n in range(offsets.shape[0] - 1):
-        total = log_pi[path[offsets[n]]]
-        for t in range(offsets[n], offsets[n + 1]):
-            total += L[which[t] if indexed else t, path[t]]
-            if t > offsets[n]:
-                total += log_P[path[t - 1], path[t]]
-        log_prob[n] = total

@@ -107,12 +107,52 @@ def _back(log_P_T, best, path):
 
 
 @jit
+def _step(log_P, L, i, j, row, K):
+    return log_P[i * K + j] + L[row * K + j]
+
+
+@jit
+def path_log_prob(log_pi, log_P, L, which, path, first, rows):
+    """log π + Σ log P + Σ L along the path of one sequence; row r of L is number which[r] of it, unless `which` is empty.
+
+    Numbers of states and rows are unsigned, which spares a look at the sign of each. There are four sums, since an addition waits for
+    the one before it; smaller, they lose fewer digits too.
+    """
+    K, indexed = np.uint64(log_pi.shape[0]), which.shape[0] > 0
+    flat, table = log_P.reshape(log_P.size), L.reshape(L.size)
+    own = path.view(np.uint64)[first : first + rows]
+    numbers = which.view(np.uint64)[first : first + rows] if indexed else which.view(np.uint64)
+    i, s0, s1, s2, s3 = own[0], 0.0, 0.0, 0.0, 0.0
+    total = log_pi[i] + table[(numbers[0] if indexed else np.uint64(first)) * K + i]
+    begin = 1 + (rows - 1) % 4
+    for t in range(1, begin):
+        total += _step(flat, table, i, own[t], numbers[t] if indexed else np.uint64(first + t), K)
+        i = own[t]
+    for t in range(begin, rows, 4):
+        k0, k1, k2, k3 = own[t], own[t + 1], own[t + 2], own[t + 3]
+        s0 += _step(flat, table, i, k0, numbers[t] if indexed else np.uint64(first + t), K)
+        s1 += _step(flat, table, k0, k1, numbers[t + 1] if indexed else np.uint64(first + t + 1), K)
+        s2 += _step(flat, table, k1, k2, numbers[t + 2] if indexed else np.uint64(first + t + 2), K)
+        s3 += _step(flat, table, k2, k3, numbers[t + 3] if indexed else np.uint64(first + t + 3), K)
+        i = k3
+    return total + ((s0 + s1) + (s2 + s3))
+
+
+@jit
+def path_log_probs(log_pi, log_P, L, which, path, offsets, log_prob):
+    """`path_log_prob` of every sequence."""
+    for n in range(offsets.shape[0] - 1):
+        log_prob[n] = path_log_prob(log_pi, log_P, L, which, path, offsets[n], offsets[n + 1] - offsets[n])
+
+
+@jit
 def viterbi(log_pi, log_P, L, offsets, first, last, path, log_prob, codes):
     """Most probable `path` (rows,), ties to the lower state, and its `log_prob` (N,) joint with the observations."""
     K = log_pi.shape[0]
     log_P_T = log_P.T.copy()
     wide = np.full((K, max(K, WIDTH)), -np.inf)
     wide[:, :K] = log_P
+    every = np.empty(0, np.int64)
     for n in range(first, last):
         start, stop = offsets[n], offsets[n + 1]
         best = np.empty((stop - start, K))
@@ -123,7 +163,7 @@ def viterbi(log_pi, log_P, L, offsets, first, last, path, log_prob, codes):
         if ahead != INVALID:
             _back(log_P_T, best, path[start:stop])
             if ahead != IMPOSSIBLE:
-                log_prob[n] = best[stop - start - 1, path[stop - 1]]
+                log_prob[n] = path_log_prob(log_pi, log_P, L, every, path, start, stop - start)
 
 
 @jit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
-from statewise.kernels.closed_loop import gain, observed
+from statewise.kernels.closed_loop import gain, new_loop, observed
 from statewise.kernels.known import multiply
 
 
@@ -16,15 +16,13 @@ def respond_run(y, start, stop, steady, A, C, R, S, mean_pred, cov_pred, X, resp
     Returns 0, or 2 if an innovation covariance is singular.
     """
     p, n, d = y.shape[1], A.shape[0], X.shape[1]
-    seen = np.empty(p, np.int64)
-    CP, cross, K, L = np.empty((p, n)), np.empty((p, n)), np.empty((n, p)), np.empty((n, n))
-    F, low, Finv, FCX = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p)), np.empty((p, d))
-    At = np.ascontiguousarray(A.T)
+    loop, FCX = new_loop(A, p), np.empty((p, d))
+    seen, L, Finv = loop.seen, loop.L, loop.Finv
     CX, moved = np.empty((p, d)), np.empty((n, d))
     for t in range(start, stop):
         response[t] = X
         k = observed(y, t, seen)
-        if t <= steady and not gain(A, At, C, R, S, cov_pred[t], seen, k, CP, cross, F, low, Finv, K, L):
+        if t <= steady and not gain(C, R, S, cov_pred[t], k, loop):
             return 2
         for i in range(k):
             for h in range(d):

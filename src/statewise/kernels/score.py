@@ -1,50 +1,64 @@
-"""What one step of the backward pass adds to the gradient of the log-likelihood; the equations are in `statewise.kernels.smoother`."""
+"""The gradient of the log-likelihood in every part of the system, and what blocks of rows add to it (equations: `statewise.kernels.smoother`)."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
 
 from statewise.kernels._jit import jit
 
 
-@jit(fast=True, counted=False)
-def add_expected(C, P, seen, k, Finv, K, N, KN, NLP, count, gA, gC, gQ, gR, gS, work):
-    """Add the part of the gradients that holds no data, of `count` steps with one gain; N, KN = K' N and NLP are sums over them.
+class Sums(NamedTuple):
+    """Gradients in the matrices and offsets of a system, added to."""
 
-    `work` (p, n) is room to work in.
-    """
-    n = N.shape[0]
+    A: np.ndarray
+    C: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    S: np.ndarray
+    b: np.ndarray
+    d: np.ndarray
+
+
+@jit
+def no_sums():
+    """In the place of gradients that are not wanted."""
+    none, nothing = np.empty((0, 0)), np.empty(0)
+    return Sums(none, none, none, none, none, nothing, nothing)
+
+
+@jit(counted=False)
+def add_products(sums, g):
+    """Add the sums Σ [r e] [1 r e x̂]' of some rows to the gradients; of the responses of r, e and x̂, for a direction of a diffuse start."""
+    n, p = g.A.shape[0], g.R.shape[0]
+    e, x = 1 + n, 1 + n + p  # where e and x̂ begin in a row of the sums
+    for a in range(n):
+        g.b[a] += sums[a, 0]
+        for b in range(n):
+            g.A[a, b] += sums[a, x + b]
+            g.Q[a, b] += 0.5 * sums[a, 1 + b]
+        for j in range(p):
+            g.S[a, j] += sums[a, e + j]
+    for i in range(p):
+        g.d[i] += sums[n + i, 0]
+        for b in range(n):
+            g.C[i, b] += sums[n + i, x + b]
+        for j in range(p):
+            g.R[i, j] += 0.5 * sums[n + i, e + j]
+
+
+@jit(counted=False)
+def add_expected(N, NK, D, PXY, g):
+    """Take off what holds no data, from sums over some rows: N, N K, D = F⁻¹ + K'NK, and P [X Y] with X = L'N and Y = C' F⁻¹ − X K."""
+    n, p = g.A.shape[0], g.R.shape[0]
     for a in range(n):
         for b in range(n):
-            gA[a, b] -= NLP[a, b]
-            gQ[a, b] -= 0.5 * N[a, b]
-    for i in range(k):
-        for a in range(n):
-            gS[a, seen[i]] += KN[i, a]
-        for j in range(k):
-            total = count * Finv[i, j]
-            for b in range(n):
-                total += KN[i, b] * K[b, j]
-            gR[seen[i], seen[j]] -= 0.5 * total
-        for a in range(n):
-            work[i, a] = 0.0
-            for j in range(k):
-                work[i, a] -= count * Finv[i, j] * C[seen[j], a]
-        for a in range(n):
-            weight, move = work[i, a], K[a, i]
-            for b in range(n):
-                gC[seen[i], b] += weight * P[a, b] + move * NLP[a, b]
-
-
-@jit(fast=True, counted=False)
-def add_spread(r, e, x, seen, k, gA, gC, gQ, gR, gS):
-    """Add the products of one step's r, e and x̂ to the gradients; of the responses of r, e and x̂, for a direction of a diffuse start."""
-    n = r.shape[0]
-    for a in range(n):
-        for b in range(n):
-            gA[a, b] += r[a] * x[b]
-            gQ[a, b] += 0.5 * r[a] * r[b]
-        for i in range(k):
-            gS[a, seen[i]] += r[a] * e[i]
-            gC[seen[i], a] += e[i] * x[a]
-    for i in range(k):
-        for j in range(k):
-            gR[seen[i], seen[j]] += 0.5 * e[i] * e[j]
+            g.A[a, b] -= PXY[b, a]
+            g.Q[a, b] -= 0.5 * N[a, b]
+        for i in range(p):
+            g.C[i, a] -= PXY[a, n + i]
+            g.S[a, i] += NK[a, i]
+    for i in range(p):
+        for j in range(p):
+            g.R[i, j] -= 0.5 * D[i, j]

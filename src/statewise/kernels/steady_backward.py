@@ -10,6 +10,7 @@ import numpy as np
 
 from statewise.kernels._jit import jit
 from statewise.kernels.known import BLAS_SIZE
+from statewise.kernels.score import add_products
 
 BLOCK = 40_000  # numbers that a block of rows works on: they stay in the second cache, and a product takes longer than to call it
 LEAST_ROWS = 256  # of a block
@@ -17,7 +18,7 @@ NEGLIGIBLE = 1e-20  # a diffuse start's share of a variance, from which on it is
 
 
 @jit(fast=True, counted=False)
-def _add_products(A, transposed, share, X, x_from, out, to, count):
+def _add_few_products(A, transposed, share, X, x_from, out, to, count):
     """out[i, to + c] += share · Σⱼ A[i, j] X[j, x_from + c] for the columns c < count, or with A' in the place of A."""
     rows, inner = (A.shape[1], A.shape[0]) if transposed else A.shape
     for i in range(rows):
@@ -41,6 +42,18 @@ def _add_products(A, transposed, share, X, x_from, out, to, count):
             for c in range(count):
                 out[i, to + c] += one * X[j, x_from + c]
             j += 1
+
+
+@jit
+def _add_products(A, transposed, share, X, x_from, out, to, count):
+    """As `_add_few_products`, by BLAS where A is not small."""
+    if A.size < BLAS_SIZE * BLAS_SIZE:
+        _add_few_products(A, transposed, share, X, x_from, out, to, count)
+        return
+    moved = np.dot(A.T, X) if transposed else np.dot(A, X)
+    for i in range(moved.shape[0]):
+        for c in range(count):
+            out[i, to + c] += share * moved[i, x_from + c]
 
 
 @jit(fast=True, counted=False)
@@ -92,71 +105,42 @@ def _give_rows(source, at, count, out, low):
             out[low + c, j] = source[j, at + c]
 
 
-@jit(counted=False)
-def _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd):
-    """Add the sums Σ [r e] [1 r e x̂]' of some rows to the gradients."""
-    n, p = gA.shape[0], gR.shape[0]
-    e, x = 1 + n, 1 + n + p  # where e and x̂ begin in a row of the sums
-    for a in range(n):
-        gb[a] += sums[a, 0]
-        for b in range(n):
-            gA[a, b] += sums[a, x + b]
-            gQ[a, b] += 0.5 * sums[a, 1 + b]
-        for j in range(p):
-            gS[a, j] += sums[a, e + j]
-    for i in range(p):
-        gd[i] += sums[n + i, 0]
-        for b in range(n):
-            gC[i, b] += sums[n + i, x + b]
-        for j in range(p):
-            gR[i, j] += 0.5 * sums[n + i, e + j]
-
-
 @jit
-def _block(
-    y, low, count, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
-):
-    """`count` rows from `low` on; r moves. One row of an array is one coordinate of all of them, in the columns 1 … count."""
+def run_back(y, low, stop, C, mean_pred, P, Finv, K, L, r, mean, errors, shocks, g):
+    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients.
+
+    In a block one row of an array is one coordinate of all of its rows, in the columns 1 … count.
+    """
     n, p = r.shape[0], y.shape[1]
-    table = np.empty((1 + n + p + n, count + 1))  # 1, r, e, x̂
-    rs, es, xs = table[1 : 1 + n], table[1 + n : 1 + n + p], table[1 + n + p :]
-    v, forcing = np.empty((p, count)), np.zeros((n, count))
-    table[0], table[0, 0], es[:], xs[:, 0] = 1.0, 0.0, 0.0, 0.0
-    _take_rows(mean_pred, low, count, xs, 1)
-    _take_rows(y, low, count, v, 0)
-    _add_products(C, False, -1.0, xs, 1, v, 0, count)
-    _add_products(Finv, False, 1.0, v, 0, es, 1, count)
-    _add_products(C, True, 1.0, es, 1, forcing, 0, count)
-    rs[:, count] = r
-    _run_back(forcing, L, np.empty(n), np.empty(n), rs)
-    _add_products(K, True, -1.0, rs, 1, es, 1, count)
-    _add_products(P, False, 1.0, rs, 0, xs, 1, count)
-    r[:] = rs[:, 0]
-    rs[:, 0] = 0.0
-    if with_gradient:
-        sums = np.empty((n + p, 1 + n + p + n))
-        np.dot(table[1 : 1 + n + p], table.T, sums)
-        _add_sums(sums, gA, gC, gQ, gR, gS, gb, gd)
-    if mean.shape[0] > 0:
-        _give_rows(xs, 1, count, mean, low)
-    if errors.shape[0] > 0:
-        _give_rows(es, 1, count, errors, low)
-    if shocks.shape[0] > 0:
-        _give_rows(rs, 1, count, shocks, low)
-
-
-@jit
-def run_back(
-    y, low, stop, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
-):
-    """Rows stop − 1 down to `low`, all complete; r moves. Fills what is wanted of mean, errors and shocks, and adds the products to the gradients."""
-    size = max(LEAST_ROWS, BLOCK // (4 * r.shape[0] + 2 * y.shape[1]))
-    high = stop
+    e, x, high = 1 + n, 1 + n + p, stop
+    size = min(stop - low, max(LEAST_ROWS, BLOCK // (4 * n + 2 * p)))
+    before, then, sums = np.empty(n), np.empty(n), np.empty((n + p, x + n))
     while high > low:
         start = max(low, high - size)
-        _block(
-            y, start, high - start, C, mean_pred, P, Finv, K, L, r, with_gradient, mean, errors, shocks, gA, gC, gQ, gR, gS, gb, gd
-        )  # fmt: skip
+        count = high - start
+        table = np.empty((x + n, count + 1))  # 1, r, e, x̂
+        rs, es, xs = table[1:e], table[e:x], table[x:]
+        v, forcing = np.empty((p, count)), np.zeros((n, count))
+        table[0], table[0, 0], es[:], xs[:, 0] = 1.0, 0.0, 0.0, 0.0
+        _take_rows(mean_pred, start, count, xs, 1)
+        _take_rows(y, start, count, v, 0)
+        _add_products(C, False, -1.0, xs, 1, v, 0, count)
+        _add_products(Finv, False, 1.0, v, 0, es, 1, count)
+        _add_products(C, True, 1.0, es, 1, forcing, 0, count)
+        rs[:, count] = r
+        _run_back(forcing, L, before, then, rs)
+        _add_products(K, True, -1.0, rs, 1, es, 1, count)
+        _add_products(P, False, 1.0, rs, 0, xs, 1, count)
+        r[:], rs[:, 0] = rs[:, 0], 0.0
+        if g.A.shape[0] > 0:
+            np.dot(table[1:x], table.T, sums)
+            add_products(sums, g)
+        if mean.shape[0] > 0:
+            _give_rows(xs, 1, count, mean, start)
+        if errors.shape[0] > 0:
+            _give_rows(es, 1, count, errors, start)
+        if shocks.shape[0] > 0:
+            _give_rows(rs, 1, count, shocks, start)
         high = start
 
 

@@ -5,6 +5,8 @@ Arrays: ar (p, k, k), ma (q, k, k), y and e (rows, k), offsets (N + 1,), psi (L,
 
 from __future__ import annotations
 
+import numpy as np
+
 from statewise.kernels._jit import jit
 
 
@@ -49,6 +51,61 @@ def lag_products(z, x, offsets, out):
                 for a in range(k):
                     for b in range(k):
                         out[j, a, b] -= z[t, a] * x[t - 1 - j, b]
+
+
+@jit
+def inverse_coefficients(ma, longest, negligible, largest):
+    """Ψ (L, k, k), L ≤ `longest`, up to the q in a row that are negligible; no row at all where an entry is `largest` or more."""
+    q, k = ma.shape[0], ma.shape[1]
+    psi = np.zeros((min(64, longest), k, k))
+    for a in range(k):
+        psi[0, a, a] = 1.0
+    t, small = 1, 0
+    while t < longest and small < q:
+        if t == len(psi):
+            longer = np.zeros((min(2 * t, longest), k, k))
+            longer[:t] = psi
+            psi = longer
+        size = 0.0
+        for j in range(min(q, t)):
+            for a in range(k):
+                for b in range(k):
+                    for c in range(k):
+                        psi[t, a, c] -= ma[j, a, b] * psi[t - 1 - j, b, c]
+        for a in range(k):
+            for c in range(k):
+                if not abs(psi[t, a, c]) < largest:
+                    return psi[:0]
+                size = max(size, abs(psi[t, a, c]))
+        small = small + 1 if size < negligible else 0
+        t += 1
+    return psi[:t]
+
+
+@jit
+def weigh(inverse, psi):
+    """Σ⁻¹ Ψ[j] for every j."""
+    L, k = psi.shape[0], psi.shape[1]
+    out = np.zeros((L, k, k))
+    for j in range(L):
+        for a in range(k):
+            for b in range(k):
+                for c in range(k):
+                    out[j, a, c] += inverse[a, b] * psi[j, b, c]
+    return out
+
+
+@jit
+def through_coefficients(ma, psi, gpsi, gma):
+    """Add to gma what the gradient in Ψ = Θ(L)⁻¹ says of Θ; gpsi, that gradient, moves."""
+    q, k = ma.shape[0], ma.shape[1]
+    for t in range(len(psi) - 1, 0, -1):
+        for j in range(min(q, t)):
+            for a in range(k):
+                for b in range(k):
+                    for c in range(k):
+                        gma[j, a, b] -= gpsi[t, a, c] * psi[t - 1 - j, b, c]
+                        gpsi[t - 1 - j, b, c] -= ma[j, a, b] * gpsi[t, a, c]
 
 
 @jit

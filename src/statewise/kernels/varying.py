@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.kernels._jit import jit
+from statewise.kernels.gradient import gradient_rows, new_system, new_tables
 from statewise.kernels.kalman import filter_packed
 from statewise.kernels.respond import respond_run
-from statewise.kernels.smoother import backward_run
+from statewise.kernels.score import Sums
+from statewise.kernels.smoother import Wanted, new_room, rows_back
 
 
 @jit
@@ -56,22 +58,60 @@ def filter_runs(
 @jit
 def backward_runs(
     first, last, y, offsets, which, As, Cs, Qs, Rs, Ss, mean_pred, cov_pred, response, r, N, mean, cov, lag_cov,
-    with_gradient, gA, gC, gQ, gR, gS, gb, gd, errors, shocks, information, status,
+    errors, shocks, information, status,
 ):  # fmt: skip
-    """As `smoother.backward_packed`; the gradients gA … gd are stacks (G, …) as the matrices are."""
+    """As `smoother.backward_packed`."""
     d, n = response.shape[2], As.shape[1]
+    out = Wanted(mean, cov, lag_cov, errors, shocks, information)
     for i in range(first, last):
         start, t = offsets[i], offsets[i + 1]
         final = t - 1
         rs, z_next = np.zeros((d, n)), np.zeros((d, n))
         while t > start and status[i] < 2:
             low, g = _start_of_run(which, t, start), which[t - 1]
-            code = backward_run(
-                y, low, t, final, t, As[g], Cs[g], Qs[g], Rs[g], Ss[g], mean_pred, cov_pred, response, r[i], N[i], rs, z_next,
-                mean, cov, lag_cov, with_gradient, gA[g], gC[g], gQ[g], gR[g], gS[g], gb[g], gd[g], errors, shocks, information,
-            )  # fmt: skip
+            room = new_room(As[g], Cs.shape[1])
+            code = rows_back(
+                y,
+                low,
+                t,
+                final,
+                t,
+                False,
+                Cs[g],
+                Rs[g],
+                Ss[g],
+                mean_pred,
+                cov_pred,
+                response,
+                r[i],
+                N[i],
+                rs,
+                z_next,
+                out,
+                room,
+            )
             status[i] = max(status[i], code)
             t = low
+
+
+@jit
+def gradient_runs(
+    first, last, y, offsets, which, As, Cs, Qs, Rs, Ss, mean_pred, cov_pred, response, r, N,
+    gA, gC, gQ, gR, gS, gb, gd, errors, shocks, status,
+):  # fmt: skip
+    """As `gradient.gradient_packed`; the gradients gA … gd are stacks (G, …) as the matrices are."""
+    d, n = response.shape[2], As.shape[1]
+    tables = new_tables(n, Cs.shape[1], 0)
+    for i in range(first, last):
+        start, t, good, rs = offsets[i], offsets[i + 1], True, np.zeros((d, n))
+        while t > start and good:
+            low, k = _start_of_run(which, t, start), which[t - 1]
+            f, g = new_system(As[k], Cs[k], Rs[k], Ss[k]), Sums(gA[k], gC[k], gQ[k], gR[k], gS[k], gb[k], gd[k])
+            good, tables = gradient_rows(
+                y, low, t, t, f, mean_pred, cov_pred, response, r[i], N[i], rs, g, errors, shocks, tables
+            )
+            t = low
+        status[i] = 0 if good else 2
 
 
 @jit

@@ -100,7 +100,7 @@ class ARIMA(HasStandardErrors, LinearGaussian, Trainable):
             words += [str(own["seasonal_order"])] + ([f"period={own['period']}"] if own["period"] else [])
         return ", ".join(words + ([f"trend={own['trend']!r}"] if own["trend"] else []))
 
-    def fit(self, data: Any, max_iter: int = 300, tol: float = 1e-6, restarts: int = 2, seed: int | None = 0) -> Self:
+    def fit(self, data: Any, max_iter: int = 300, tol: float = 1e-6, restarts: int = 8, seed: int | None = 0) -> Self:
         """Exact maximum likelihood, each column by itself, in place.
 
         Args:
@@ -108,8 +108,9 @@ class ARIMA(HasStandardErrors, LinearGaussian, Trainable):
             max_iter: quasi-Newton iterations of each search, from 1.
             tol: largest gradient entry per step of the standardised data at convergence.
             restarts: random searches beside those from Hannan–Rissanen, a pure autoregression and white noise; made only for models with
-                autoregressive and moving-average terms. The best two after a few iterations are followed to the end; the maxima that
-                they reach are in ``fit_result.details["starts"]``.
+                autoregressive and moving-average terms, whose likelihood has several maxima: with roots that all but cancel there is often a
+                better one. All are followed to the end; with a season or missing entries, where a search takes longer, two after a few
+                iterations. The maxima that they reach are in ``fit_result.details["starts"]``.
             seed: for the restarts.
 
         Raises:

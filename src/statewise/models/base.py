@@ -224,8 +224,11 @@ class Density(Model):
         """
         per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
-        steps = self._log_prob_steps(seqs)
-        return steps if per_step else np.add.reduceat(steps, seqs.offsets[:-1])
+        return self._log_prob_steps(seqs) if per_step else self._log_prob(seqs)
+
+    def _log_prob(self, seqs: Sequences) -> np.ndarray:
+        """(N,) log density of each sequence; for a model that has it without that of each step."""
+        return np.add.reduceat(self._log_prob_steps(seqs), seqs.offsets[:-1])
 
     @property
     def aic(self) -> float:

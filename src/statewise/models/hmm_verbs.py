@@ -87,6 +87,9 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
     def _log_prob_steps(self, seqs: Sequences) -> np.ndarray:
         return discrete_any.log_prob_steps(*self._table(seqs))
 
+    def _log_prob(self, seqs: Sequences) -> np.ndarray:
+        return discrete_any.log_prob(*self._table(seqs))
+
     def filter(self, data: Any) -> DiscreteStates:
         """P(s[t] = k | y[1 … t]). A sequence that is impossible keeps the belief it had; see its `log_prob`."""
         seqs = self._receive(data)

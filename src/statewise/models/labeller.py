@@ -148,6 +148,10 @@ class Labeller(Model, Trainable):
 
     def _labelled(self, seqs: Sequences) -> np.ndarray:
         size = seqs.rows if self.per == "step" else len(seqs)
+        if self.per == "sequence" and seqs.labels is not None and len(seqs.labels) == seqs.rows:
+            first = seqs.labels[seqs.offsets[:-1]]
+            if np.array_equal(np.repeat(first, seqs.lengths), seqs.labels):
+                return np.asarray(first)  # a table of rows says a sequence's label in each of them
         if seqs.labels is None or len(seqs.labels) != size:
             have = "no labels" if seqs.labels is None else f"one label a {seqs.labels_per}"
             raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.errors import InputError
 from statewise._core.seed import generator
-from statewise.inference import filtering, simulation, smoothing, steady
+from statewise.inference import filling, filtering, simulation, smoothing, steady
 from statewise.inference.system import System
 from statewise.models.base import Density, HasGaussianStates
 from statewise.models.stream import Stream
@@ -92,10 +92,12 @@ class LinearGaussian(Density, HasGaussianStates):
         return GaussianStates(np.where(unknown, np.nan, past.mean_filt), cov, seqs.lengths, seqs.ids, seqs.times)
 
     def smooth(self, data: Any) -> GaussianStates:
-        """Mean and covariance of x[t] given the whole sequence."""
+        """Mean and covariance of x[t] given the whole sequence, and of the entries of y that are missing."""
         seqs = self._receive(data)
-        mean, cov = smoothing.smooth(self._system_for(seqs), seqs)
-        return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times)
+        sys = self._system_for(seqs)
+        mean, cov = smoothing.smooth(sys, seqs)
+        values = filling.entry_moments(sys, seqs, mean, cov)
+        return GaussianStates(mean, cov, seqs.lengths, seqs.ids, seqs.times, *values)
 
     def sample_states(self, data: Any, count: int = 1, seed: int | None = None) -> np.ndarray:
         """(count, rows, n) draws of all the states of each sequence, jointly, given all of its observations.

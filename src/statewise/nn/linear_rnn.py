@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from statewise.kernels import linear_rnn
+from statewise.nn.backends import obstacle
+from statewise.nn.batch import judge_batch
+from statewise.ops.linear_rnn import linear_rnn, unrolled
 
 
 class LinearRNNModule(nn.Module):
@@ -50,24 +52,15 @@ class LinearRNNModule(nn.Module):
         self.initial_state = _parameter(h0)
 
     def forward(self, y: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        judge_batch(y, len(self.observation), u)
         if torch.isnan(y).any():
             expected, _, h, _ = self.filtered(y, u)
             return expected, h
-        if not torch.is_grad_enabled() and y.device.type == "cpu":
-            return self._compiled(y, u)
-        h = self.initial_state.expand(y.shape[0], -1)
-        last = self.gain.shape[0] - 1
-        predictions = []
-        inputs = [None] * y.shape[1] if u is None else list(u.unbind(1))
-        for t, (y_t, u_t) in enumerate(zip(y.unbind(1), inputs, strict=True)):
-            expected = h @ self.observation.T + self.observation_intercept
-            move: Tensor = self.state_intercept
-            if u_t is not None:
-                expected = expected + u_t @ self.input_to_observation.T
-                move = move + u_t @ self.input_to_state.T
-            predictions.append(expected)
-            h = h @ self.transition.T + (y_t - expected) @ self.gain[min(t, last)].T + move
-        return torch.stack(predictions, dim=1), h
+        weights = (self.transition, self.observation, self.gain, self.initial_state)
+        at_state, at_observation = self._offsets(y, u)
+        given = (y, at_state, at_observation, *weights)
+        compiled = y.dtype == torch.float64 and not obstacle(list(given))
+        return linear_rnn(*given) if compiled else unrolled(*given)
 
     def filtered(self, y: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predictions (N, T, p) and their covariances (N, T, p, p), and the state's mean (N, n) and covariance (N, n, n) after the last step.
@@ -75,9 +68,10 @@ class LinearRNNModule(nn.Module):
         The Kalman filter of h[t+1] = A h[t] + K[t] e[t] + …, y[t] = C h[t] + e[t] + …, e[t] ~ N(0, F[t]) with h[1] known: on complete data its
         gain is K[t] and h has no variance; a missing entry leaves some, which later observations take away again.
         """
+        judge_batch(y, len(self.observation), u)
         A, C = self.transition, self.observation
         roots = self.innovation_roots(y.shape[1])
-        at_state, at_observation = self._offsets(y, u)
+        at_state, at_observation = (part.expand(*y.shape[:2], -1) for part in self._offsets(y, u))
         h = self.initial_state.expand(len(y), -1)
         P = y.new_zeros(len(y), *A.shape)
         last = self.gain.shape[0] - 1
@@ -100,22 +94,11 @@ class LinearRNNModule(nn.Module):
         return torch.stack(means, dim=1), torch.stack(covs, dim=1), h, P
 
     def _offsets(self, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What intercepts and inputs add to the state (N, T, n) and to the observation (N, T, p)."""
-        at_state = self.state_intercept.expand(*y.shape[:2], -1)
-        at_observation = self.observation_intercept.expand(*y.shape[:2], -1)
+        """What intercepts and inputs add to the state (N, T, n) and to the observation (N, T, p); (n,) and (p,) without inputs."""
         if u is None:
-            return at_state, at_observation
-        return at_state + u @ self.input_to_state.T, at_observation + u @ self.input_to_observation.T
-
-    def _compiled(self, y: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The same numbers without gradients, from the compiled recursion."""
-        at_state, at_observation = self._offsets(y, u)
-        h = np.repeat(self.initial_state.numpy()[None], len(y), axis=0)
-        expected = np.empty(at_observation.shape)
-        parts = (y, at_state, at_observation, self.transition, self.observation, self.gain)
-        values, s, o, A, C, gain = (np.array(part.numpy(), dtype=np.float64) for part in parts)
-        linear_rnn.run(values, s, o, A, C, gain, h, np.empty(h.shape[1]), expected)
-        return torch.from_numpy(expected), torch.from_numpy(h)
+            return self.state_intercept, self.observation_intercept
+        at_state = self.state_intercept + u @ self.input_to_state.T
+        return at_state, self.observation_intercept + u @ self.input_to_observation.T
 
     def innovation_roots(self, length: int) -> Tensor:
         """(length, p, p) Cholesky factors of F[t]."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from statewise._core.errors import InputError
+
 Field = Callable[[Tensor], Tensor]
 METHODS = ("euler", "midpoint", "rk4", "exponential-euler")
 
@@ -36,7 +38,17 @@ class ODECell(nn.Module):
 
     def f(self, h: Tensor) -> Tensor:
         """dh/dt."""
-        return h @ self.matrix.T if self.field is None else self.field(h)
+        if h.ndim != 2 or (self.field is None and h.shape[1] != len(self.matrix)):
+            n = "n" if self.field is not None else len(self.matrix)
+            raise InputError(f"the states have shape {tuple(h.shape)}; pass (N, {n})")
+        if self.field is None:
+            return h @ self.matrix.T
+        rate = self.field(h)
+        if rate.shape != h.shape:
+            raise InputError(
+                f"`f` gave rates of shape {tuple(rate.shape)} for states of shape {tuple(h.shape)}; return one rate for each state"
+            )
+        return rate
 
     def step(self, h: Tensor) -> Tensor:
         """The state after one step of the solver."""

@@ -25,6 +25,8 @@ class GaussianStates(Result):
         mean: (rows, n).
         cov: (rows, n, n).
         lengths, ids, times: as in the sequences.
+        value_mean, value_variance: (rows, p), of `smooth` only: the law of every entry of y given the whole sequence. An observed entry is
+            itself, with variance 0; a missing one is filled in. NaN where it is missing and the model's noises are correlated (`noise_cross`).
     """
 
     mean: np.ndarray
@@ -32,6 +34,8 @@ class GaussianStates(Result):
     lengths: np.ndarray
     ids: tuple[Hashable, ...]
     times: np.ndarray | None = None
+    value_mean: np.ndarray | None = None
+    value_variance: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each step; columns mean_1 … mean_n and sd_1 … sd_n."""
