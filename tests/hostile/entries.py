@@ -18,7 +18,16 @@ from statewise.models.registry import MODELS, model_class
 _DIM = {case.name: case.dim for case in CASES} | {"state-space-2": 2}
 
 # What a method's argument is in a call that works.
-_GOOD: dict[str, Any] = {"steps": 3, "length": 4, "count": 2, "lags": 3, "states": 1, "x": [1.0, 0.5], "start": [1.0], "omega": [0.1]}
+_GOOD: dict[str, Any] = {
+    "steps": 3,
+    "length": 4,
+    "count": 2,
+    "lags": 3,
+    "states": 1,
+    "x": [1.0, 0.5],
+    "start": [1.0],
+    "omega": [0.1],
+}
 # Makers from parts that are no user's: `convert` calls them.
 _INNER = {"from_arrays", "from_hmm", "from_schedule", "from_system", "from_weights"}
 # Sizes that are allowed to be as large as a patient user wants: spoilt ones above this are left out, since they would only take long.
@@ -30,7 +39,12 @@ PATIENCE = {
 _BASE: dict[str, dict[str, Any]] = {
     "ode": {"f": [[-0.5]]},
     "leaky-integrator": {"tau": 1.0},
-    "state-space": {"transition": [[0.5]], "observation": [[1.0]], "state_noise": [[1.0]], "observation_noise": [[1.0]]},
+    "state-space": {
+        "transition": [[0.5]],
+        "observation": [[1.0]],
+        "state_noise": [[1.0]],
+        "observation_noise": [[1.0]],
+    },
     "started-recurrent": {"start": sw.VARMA(p=1)},
 }
 
@@ -95,7 +109,11 @@ def verbs() -> Iterator[Entry]:
         model = fitted(name)
         for verb in dir(type(model)):
             static = inspect.getattr_static(type(model), verb)
-            if verb.startswith("_") or verb in _INNER | {"fit", "set_params", "save", "cell"} or isinstance(static, property):
+            if (
+                verb.startswith("_")
+                or verb in _INNER | {"fit", "set_params", "save", "cell"}
+                or isinstance(static, property)
+            ):
                 continue
             method = getattr(model, verb)
             if not callable(method) or not (wanted := inspect.signature(method).parameters):
@@ -170,7 +188,14 @@ def _from_arrays(
 
 
 def _from_frame(
-    frame: Any, values: Any = None, time: Any = None, id: Any = None, inputs: Any = None, label: Any = None, sort: Any = False, season: Any = None
+    frame: Any,
+    values: Any = None,
+    time: Any = None,
+    id: Any = None,
+    inputs: Any = None,
+    label: Any = None,
+    sort: Any = False,
+    season: Any = None,
 ) -> Any:
     return sw.Sequences.from_frame(
         frame, values, time=time, id=id, inputs=inputs, label=label, sort=sort, season=season
@@ -178,7 +203,13 @@ def _from_frame(
 
 
 def _replaced(
-    values: Any = None, lengths: Any = None, inputs: Any = None, times: Any = None, labels: Any = None, ids: Any = (), symbols: Any = None
+    values: Any = None,
+    lengths: Any = None,
+    inputs: Any = None,
+    times: Any = None,
+    labels: Any = None,
+    ids: Any = (),
+    symbols: Any = None,
 ) -> Any:
     given = {"values": values, "lengths": lengths}
     changed = {name: value for name, value in given.items() if value is not None}

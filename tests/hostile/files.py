@@ -19,7 +19,9 @@ def _npz() -> bytes:
 
 def _parquet() -> bytes:
     buffer = io.BytesIO()
-    pd.DataFrame({"id": ["a", "a", "b", "b"], "ds": pd.date_range("2000", periods=4), "y": [1.0, 2.0, None, 4.0]}).to_parquet(buffer)
+    pd.DataFrame(
+        {"id": ["a", "a", "b", "b"], "ds": pd.date_range("2000", periods=4), "y": [1.0, 2.0, None, 4.0]}
+    ).to_parquet(buffer)
     return buffer.getvalue()
 
 
@@ -73,9 +75,13 @@ DAMAGES: dict[str, Callable[[bytearray, int, int], bytes]] = {
     "behead": lambda blob, at, amount: bytes(blob[at:]),
     "drop": lambda blob, at, amount: bytes(blob[:at] + blob[at + 1 + amount % 40 :]),
     "repeat": lambda blob, at, amount: bytes(blob[:at] + blob[max(0, at - amount % 60) : at] + blob[at:]),
-    "zero": lambda blob, at, amount: bytes(blob[:at] + bytes(min(amount % 64, len(blob) - at)) + blob[at + amount % 64 :]),
+    "zero": lambda blob, at, amount: bytes(
+        blob[:at] + bytes(min(amount % 64, len(blob) - at)) + blob[at + amount % 64 :]
+    ),
     "swap lines": lambda blob, at, amount: b"\n".join(reversed(bytes(blob).split(b"\n"))),
-    "latin-1": lambda blob, at, amount: bytes(blob).decode("latin-1").encode("utf-16") if amount % 2 else bytes(blob) + b"\xe9",
+    "latin-1": lambda blob, at, amount: (
+        bytes(blob).decode("latin-1").encode("utf-16") if amount % 2 else bytes(blob) + b"\xe9"
+    ),
 } | {f"put {k}": _put(word) for k, word in enumerate(WORDS)}
 
 

@@ -55,7 +55,9 @@ VALUES: dict[str, Callable[[Rng, tuple[int, ...]], np.ndarray]] = {
     "negative whole": lambda rng, shape: -1.0 - rng.integers(0, 5, size=shape),
     "trend": lambda rng, shape: np.cumsum(np.ones(shape), axis=0) if shape else np.ones(shape),
     "alternating": lambda rng, shape: np.cumsum(np.ones(shape), axis=0) % 2 if shape else np.ones(shape),
-    "copies": lambda rng, shape: np.broadcast_to(rng.standard_normal((*shape[:1], *(1 for _ in shape[1:]))), shape).copy(),
+    "copies": lambda rng, shape: np.broadcast_to(
+        rng.standard_normal((*shape[:1], *(1 for _ in shape[1:]))), shape
+    ).copy(),
 }
 
 
@@ -96,7 +98,9 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
     "read-only": _locked,
     "big endian": lambda values: values.astype(">f8"),
     "list": lambda values: values.tolist(),
-    "pandas": lambda values: pd.DataFrame(values) if values.ndim == 2 else pd.Series(values) if values.ndim == 1 else values,
+    "pandas": lambda values: (
+        pd.DataFrame(values) if values.ndim == 2 else pd.Series(values) if values.ndim == 1 else values
+    ),
     "polars": lambda values: pl.DataFrame(values) if values.ndim == 2 and values.size else values,
     "masked": _masked,
 }

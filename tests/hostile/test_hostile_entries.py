@@ -77,7 +77,15 @@ def test_a_fitted_model_reads_anything(draw):
 @given(st.data())
 def test_a_stream_reads_anything(draw):
     name = draw.draw(st.sampled_from([name for name in sorted(FITTED) if hasattr(fitted(name), "stream")]))
-    table = draw.draw(st.builds(Spec, st.sampled_from(VALUE_WORDS), st.sampled_from(sorted(SAME)), shapes(columns(name)), st.integers(0, 999)))
+    table = draw.draw(
+        st.builds(
+            Spec,
+            st.sampled_from(VALUE_WORDS),
+            st.sampled_from(sorted(SAME)),
+            shapes(columns(name)),
+            st.integers(0, 999),
+        )
+    )
     rows = np.atleast_1d(table.plain)
 
     def read() -> list[Any]:
@@ -87,7 +95,18 @@ def test_a_stream_reads_anything(draw):
     judge.ends_well(read)
 
 
-VALUE_WORDS = ["plain", "huge", "every scale", "outlier", "holes", "infinity", "all missing", "tiny", "whole", "constant"]
+VALUE_WORDS = [
+    "plain",
+    "huge",
+    "every scale",
+    "outlier",
+    "holes",
+    "infinity",
+    "all missing",
+    "tiny",
+    "whole",
+    "constant",
+]
 
 
 @often(100)
@@ -118,7 +137,12 @@ def test_the_same_numbers_in_another_form_get_the_same_answer(draw):
     name = draw.draw(st.sampled_from([name for name in sorted(FITTED) if hasattr(fitted(name), "log_prob")]))
     words = ["whole"] if name.endswith(("symbols", "poisson")) else ["plain", "holes", "whole"]
     shape = (30, columns(name)) if columns(name) > 1 else draw.draw(st.sampled_from([(30,), (30, 1)]))
-    spec = Spec(draw.draw(st.sampled_from(words)), draw.draw(st.sampled_from(sorted(SAME))), shape, draw.draw(st.integers(0, 99)))
+    spec = Spec(
+        draw.draw(st.sampled_from(words)),
+        draw.draw(st.sampled_from(sorted(SAME))),
+        shape,
+        draw.draw(st.integers(0, 99)),
+    )
     verb = draw.draw(st.sampled_from(["log_prob", "predict"]))
     want = judge.ends_well(lambda: getattr(fitted(name), verb)(spec.plain))
     have = judge.ends_well(lambda: getattr(fitted(name), verb)(spec.make()))

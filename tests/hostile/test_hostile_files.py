@@ -168,7 +168,12 @@ def test_arrays_of_the_wrong_shape_or_type_are_refused_or_make_a_model(kind):
     """Sealed: every array in turn replaced by none, by one number, by words of another type."""
     from safetensors.numpy import load_file, save
 
-    for swap in (lambda a: a[:0], lambda a: np.zeros((1, 1, 1, 1, 1)), lambda a: np.full(a.shape, np.nan), lambda a: np.zeros(a.shape, np.int8)):
+    for swap in (
+        lambda a: a[:0],
+        lambda a: np.zeros((1, 1, 1, 1, 1)),
+        lambda a: np.full(a.shape, np.nan),
+        lambda a: np.zeros(a.shape, np.int8),
+    ):
         folder = copied(kind)
         arrays = next(folder.glob("arrays-*"))
         held = load_file(arrays)

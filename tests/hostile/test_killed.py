@@ -73,10 +73,12 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one():
 
 def test_a_fit_that_is_killed_goes_on_to_the_same_bits():
     """A checkpoint after every step; killed six times at random, then left to end."""
-    subprocess.run([sys.executable, "-c", _FIT.format(checkpoint=False, name="whole")], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", _FIT.format(checkpoint=False, name="whole")], check=True, stdout=subprocess.DEVNULL
+    )
     chance = random.Random(1)
     again = _FIT.format(checkpoint=True, name="resumed")
-    assert any([killed(again, chance.uniform(0.05, 0.6)) for _ in range(6)])
+    assert any(killed(again, chance.uniform(0.05, 0.6)) for _ in range(6))
     subprocess.run([sys.executable, "-c", again], check=True, stdout=subprocess.DEVNULL)
     whole, resumed = sw.load("whole"), sw.load("resumed")
     assert all(np.array_equal(whole.parameters[name], resumed.parameters[name]) for name in whole.parameters)

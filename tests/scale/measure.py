@@ -1,7 +1,7 @@
 """Peak memory and time of long and wide data, streams and threads, each in a process of its own.
 
-    python -m tests.scale.measure            # all
-    python -m tests.scale.measure log_prob   # those whose name has this word
+python -m tests.scale.measure            # all
+python -m tests.scale.measure log_prob   # those whose name has this word
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def programs() -> dict[str, str]:
     """name -> program, of the table in docs/reliability.md."""
     found = {
         f"{model} {verb} {shape}": reading(model, verb, *size)
-        for model, verbs in {"state-space": ("log_prob", "filter"), "hmm": ("log_prob", "filter"), "gru": ("log_prob",)}.items()
+        for model, verbs in {
+            "state-space": ("log_prob", "filter"),
+            "hmm": ("log_prob", "filter"),
+            "gru": ("log_prob",),
+        }.items()
         for verb in verbs
         for shape, size in SHAPES.items()
     }
@@ -88,5 +92,7 @@ if __name__ == "__main__":
     for name, program in programs().items():
         if all(word in name for word in sys.argv[1:]):
             done = measured(program)
-            sys.stdout.write(f"{name}: {done.mib:.0f} MiB beside {done.data_mib:.0f} MiB of data, {done.seconds:.1f} s\n")
+            sys.stdout.write(
+                f"{name}: {done.mib:.0f} MiB beside {done.data_mib:.0f} MiB of data, {done.seconds:.1f} s\n"
+            )
             sys.stdout.flush()

@@ -67,9 +67,15 @@ def test_fits_beside_each_other_give_the_same_answers(kind):
 @pytest.mark.slow
 def test_one_thread_and_two_give_the_same_bits():
     def run(threads: str) -> str:
-        settings = {name: threads for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        settings = dict.fromkeys(
+            ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads
+        )
         done = subprocess.run(
-            [sys.executable, "-c", _SAME, threads], env=os.environ | settings, capture_output=True, text=True, check=True
+            [sys.executable, "-c", _SAME, threads],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout
 

@@ -20,7 +20,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     except OSError as error:
-        raise InputError(f"{str(target)!r} cannot be written ({error.strerror}); pass a path that you may write to") from None
+        raise InputError(
+            f"{str(target)!r} cannot be written ({error.strerror}); pass a path that you may write to"
+        ) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

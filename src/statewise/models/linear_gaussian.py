@@ -28,7 +28,9 @@ def refuse_unobserved(seqs: Sequences) -> None:
     """Refuse to fit to a column of which nothing is known."""
     empty = np.isnan(seqs.values).all(axis=0)
     if empty.any():
-        raise InputError(f"column {seqs.columns[int(empty.argmax())]!r} has no observed entry; leave it out of the values")
+        raise InputError(
+            f"column {seqs.columns[int(empty.argmax())]!r} has no observed entry; leave it out of the values"
+        )
 
 
 class LinearGaussian(Density, HasGaussianStates):

@@ -20,7 +20,9 @@ def settled(path: np.ndarray) -> np.ndarray:
     """The states of a path, if all are finite."""
     if not np.isfinite(path).all():
         step = int(np.argwhere(~np.isfinite(path))[0][0])
-        raise NumericalError(f"the state is not finite from step {step} on; pass a smaller `dt`, fewer `steps` or a stable `f`")
+        raise NumericalError(
+            f"the state is not finite from step {step} on; pass a smaller `dt`, fewer `steps` or a stable `f`"
+        )
     return path
 
 
@@ -120,7 +122,9 @@ class ODE(Model):
             with torch.no_grad():
                 rates = f(torch.tensor(state)[None])
             if not isinstance(rates, torch.Tensor) or rates.shape != (1, len(state)):
-                raise InputError(f"`f` gives {checks.shown(rates)} for a state of shape (1, {len(state)}); return a tensor of that shape")
+                raise InputError(
+                    f"`f` gives {checks.shown(rates)} for a state of shape (1, {len(state)}); return a tensor of that shape"
+                )
         return state
 
     def memory(self, data: Any = None) -> Memory:

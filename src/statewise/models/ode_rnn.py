@@ -41,7 +41,9 @@ class ODERNN(Model):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Not possible: save the ODE that it was made from."""
-        raise UnsupportedError("an ODERNN has no parameters of its own; save the ODE that it was made from, and convert it again")
+        raise UnsupportedError(
+            "an ODERNN has no parameters of its own; save the ODE that it was made from, and convert it again"
+        )
 
     def solve(self, start: Any, steps: int) -> np.ndarray:
         """(steps + 1, n) the states from `start` (n,) on, as the network runs."""

@@ -92,11 +92,22 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         arrays = _read_arrays(folder, record)
     except (LookupError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{folder}: the record does not say which arrays there are ({error}); save the model again") from error
+        raise ModelFileError(
+            f"{folder}: the record does not say which arrays there are ({error}); save the model again"
+        ) from error
     try:
         with np.errstate(divide="raise", invalid="raise"):  # of numbers that no fit leaves
             return _rebuild(record, arrays)
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError, StatewiseError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+        StatewiseError,
+    ) as error:
         raise ModelFileError(f"{folder}: the model file is inconsistent ({error}); save the model again") from error
 
 

@@ -74,7 +74,9 @@ class Sequences:
             "input_columns", _names("input_columns", self.input_columns, width, [f"u{k + 1}" for k in range(width)])
         )
         if self.symbols is not None:
-            letters = self.symbols if isinstance(self.symbols, str) else checks.listed("symbols", self.symbols, "one a code")
+            letters = (
+                self.symbols if isinstance(self.symbols, str) else checks.listed("symbols", self.symbols, "one a code")
+            )
             self._put("symbols", tuple(letters))
         self._put("season", checks.Optional(checks.Integer(1)).check("season", self.season))
 
@@ -255,7 +257,9 @@ def _columns(name: str, given: Any) -> np.ndarray:
     try:
         table = np.asarray(given)
     except (TypeError, ValueError):
-        raise InputError(f"`{name}` is {checks.shown(given)}; pass numbers of shape (rows,) or (rows, columns)") from None
+        raise InputError(
+            f"`{name}` is {checks.shown(given)}; pass numbers of shape (rows,) or (rows, columns)"
+        ) from None
     return table[:, None] if table.ndim == 1 else table
 
 
@@ -327,7 +331,13 @@ def _checked_labels(labels: Any, rows: int, count: int) -> np.ndarray | None:
 
 
 def _names(name: str, given: Any, size: int, default: Any) -> tuple[Any, ...]:
-    names = () if given is None else (given,) if isinstance(given, str) else tuple(checks.listed(name, given, "a list of names"))
+    names = (
+        ()
+        if given is None
+        else (given,)
+        if isinstance(given, str)
+        else tuple(checks.listed(name, given, "a list of names"))
+    )
     names = tuple(item.item() if isinstance(item, np.generic) else item for item in names or default)
     if len(names) != size:
         raise InputError(f"`{name}` has {len(names)} names; pass {size}")
