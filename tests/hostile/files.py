@@ -25,7 +25,15 @@ def _parquet() -> bytes:
     return buffer.getvalue()
 
 
-_CONLLU = "# sent_id = s1\n1\tThe\tthe\tDET\t_\t_\t2\tdet\t_\t_\n2\tcat\tcat\tNOUN\t_\t_\t0\troot\t_\t_\n\n# sent_id = s2\n1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_\n1\tde\tde\tADP\t_\t_\t0\troot\t_\t_\n"
+_CONLLU = (
+    "# sent_id = s1\n"
+    "1\tThe\tthe\tDET\t_\t_\t2\tdet\t_\t_\n"
+    "2\tcat\tcat\tNOUN\t_\t_\t0\troot\t_\t_\n"
+    "\n"
+    "# sent_id = s2\n"
+    "1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    "1\tde\tde\tADP\t_\t_\t0\troot\t_\t_\n"
+)
 _TS = "@problemName small\n@timeStamps false\n@missing true\n@univariate false\n@classLabel true a b\n@data\n1,2,?:4,5,6:a\n7,8,9:1,2,3:b\n"
 _PHYSIONET = "Time,Parameter,Value\n00:00,RecordID,132539\n00:00,Age,54\n00:00,Gender,0\n00:07,HR,73\n01:07,Temp,35.1\n12:07,HR,77\n"
 

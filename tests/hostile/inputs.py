@@ -1,4 +1,4 @@
-"""Hostile data: odd numbers, odd types, odd layouts in memory, odd shapes. Each is made from plain words and a seed, so that a failure can be read."""
+"""Hostile data: odd numbers, types, layouts in memory and shapes. Each is made from plain words and a seed, so that a failure can be read."""
 
 from __future__ import annotations
 

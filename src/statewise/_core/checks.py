@@ -387,7 +387,8 @@ def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
 
 def levels(value: Any) -> tuple[float, ...]:
     """Interval levels in per cent, such as (80, 95), sorted."""
-    given = tuple(listed("level", value)) if isinstance(value, Iterable) else (value,)
+    single = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    given = (value,) if single else tuple(listed("level", value))
     if not given:
         raise InputError("`level` is empty; pass percentages such as (80, 95)")
     rule = Real(0.0, 100.0, open_low=True)

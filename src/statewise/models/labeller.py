@@ -315,4 +315,4 @@ def judge_codes(seqs: Sequences, count: int) -> None:
 
 def path_of(checkpoint: Any) -> str | None:
     """A checkpoint's path as text."""
-    return checks.Optional(checks.File()).check("checkpoint", checkpoint)  # type: ignore[no-any-return]  # by its rule
+    return checks.Optional(checks.File()).check("checkpoint", checkpoint)
