@@ -107,8 +107,8 @@ def from_arrays(
         times=stamps,
         labels=None if labels is None else _pack_labels(labels, lengths),
         ids=ids,  # type: ignore[arg-type]  # `Sequences` judges and completes the names
-        columns=columns,  # type: ignore[arg-type]
-        input_columns=input_columns,  # type: ignore[arg-type]
+        columns=columns,  # type: ignore[arg-type]  # as ids
+        input_columns=input_columns,  # type: ignore[arg-type]  # as ids
         season=season,
     )
 
