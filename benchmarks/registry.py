@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import hmm, kalman, layers, networks, scan, startup, varma
+from benchmarks import dissection, hmm, kalman, layers, networks, scan, startup, varma
 from benchmarks.workloads import Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for module in (kalman, hmm, varma, layers, scan, networks, startup)
+    for module in (kalman, hmm, varma, layers, scan, networks, dissection, startup)
     for workload in module.WORKLOADS
 }

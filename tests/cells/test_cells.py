@@ -46,6 +46,23 @@ def test_the_registry_names_every_cell():
 
 
 @pytest.mark.parametrize("name", CELLS)
+def test_activations_are_in_the_range_of_their_nonlinearity(name):
+    """Oracle: what each function can return; every gate has its word, and far from the origin it is where its word says."""
+    params, x, state = case(name, batch=(50,))
+    gates = CELLS[name].linearise(params, 30 * x, state).gates
+    assert set(gates) == set(CELLS[name].activations)
+    ranges = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "identity": (-np.inf, np.inf)}
+    for gate, values in gates.items():
+        word = CELLS[name].activations[gate]
+        low, high = ranges[word]
+        assert low <= values.min() < values.max() <= high
+        if word in ("tanh", "identity"):
+            assert values.min() < -0.5 < 0.5 < values.max()
+        if word in ("relu", "identity"):
+            assert values.max() > 1
+
+
+@pytest.mark.parametrize("name", CELLS)
 def test_a_step_is_the_plain_twins(name):
     """Oracle: the equations, one number at a time. 1e-14: a few sums of products."""
     params, x, state = case(name)

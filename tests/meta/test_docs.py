@@ -23,8 +23,14 @@ PAGES = sorted(
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
+    import torch
+
     monkeypatch.chdir(tmp_path)
-    run_page((ROOT / page).read_text(encoding="utf-8"), page)
+    threads = torch.get_num_threads()
+    try:
+        run_page((ROOT / page).read_text(encoding="utf-8"), page)
+    finally:
+        torch.set_num_threads(threads)  # a page may choose, for itself
 
 
 # --- commands and links -----------------------------------------------------------------------------------------------

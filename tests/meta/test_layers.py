@@ -34,6 +34,7 @@ LAYERS = {
 DOOR = 9  # the package's own __init__ and __main__
 SIDEWAYS = {
     ("cli", "report"): "the command line writes the report: a shell over the same layer",
+    ("dissection", "report"): "d.report(path) is a method, and loads the page's writer when it is called",
     ("cli", "recipes"): "the command line runs the recipes: a shell over the same layer",
 }
 FROM_THE_DOOR = {"__version__"}  # what the layers may take from the package itself

@@ -46,11 +46,13 @@ class Cell(abc.ABC):
         name: the word that users write.
         gates: G, blocks of H rows in the weights.
         carried: arrays of H numbers in the state, so that n = carried · H.
+        activations: the nonlinearity of each of `Linearised.gates`: 'sigmoid', 'tanh', 'relu' or 'identity'.
     """
 
     name: ClassVar[str]
     gates: ClassVar[int]
     carried: ClassVar[int] = 1
+    activations: ClassVar[Mapping[str, str]]
 
     @abc.abstractmethod
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ class DiagonalCell(Cell):
 
     name = "diagonal"
     gates = 2
+    activations = {"z": "sigmoid", "n": "identity"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         z, n = np.split(from_input(params, x), 2, axis=-1)

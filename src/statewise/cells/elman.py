@@ -12,6 +12,7 @@ class ElmanCell(Cell):
 
     name = "rnn"
     gates = 1
+    activations = {"h": "tanh"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return np.tanh(from_input(params, x) + from_state(params, state))
@@ -26,6 +27,7 @@ class RectifiedCell(Cell):
 
     name = "rnn-relu"
     gates = 1
+    activations = {"h": "relu"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return np.maximum(from_input(params, x) + from_state(params, state), 0)

@@ -23,6 +23,7 @@ class GRUCell(Cell):
 
     name = "gru"
     gates = 3
+    activations = {"r": "sigmoid", "z": "sigmoid", "n": "tanh"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         _, z, n, _ = _gates(params, x, state)

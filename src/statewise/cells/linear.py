@@ -12,6 +12,7 @@ class LinearCell(Cell):
 
     name = "linear"
     gates = 1
+    activations = {"h": "identity"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         return from_input(params, x) + from_state(params, state)

@@ -18,6 +18,7 @@ class LSTMCell(Cell):
     name = "lstm"
     gates = 4
     carried = 2
+    activations = {"i": "sigmoid", "f": "sigmoid", "g": "tanh", "o": "sigmoid", "c": "tanh"}
 
     def step(self, params: Parameters, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         i, f, g, o = _gates(params, x, self.hidden(state))

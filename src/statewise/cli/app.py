@@ -9,6 +9,7 @@ import typer
 from statewise.cli.compare import compare
 from statewise.cli.convert import convert
 from statewise.cli.datasets import datasets
+from statewise.cli.dissect import dissect
 from statewise.cli.fit import fit
 from statewise.cli.forecast import forecast
 from statewise.cli.recipe import recipe
@@ -43,5 +44,5 @@ def statewise(
     """Options that stand before the command."""
 
 
-for command in (datasets, compare, fit, forecast, convert, recipe):
+for command in (datasets, compare, fit, forecast, convert, dissect, recipe):
     app.command()(command)

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from statewise.dissection import registry
 from statewise.dissection.diagnostic import Diagnostic, Status
 
 if TYPE_CHECKING:
+    from statewise.dissection.comparison import compare
     from statewise.dissection.dissection import Dissection, dissect
+    from statewise.dissection.findings import Finding
+    from statewise.dissection.monitor import Monitor
+    from statewise.dissection.remedies import apply
+    from statewise.dissection.suggestions import Suggestion
 
-__all__ = ["Diagnostic", "Dissection", "Status", "dissect", *registry.names()]  # the registry's names are strings
+__all__ = [  # the registry's names are strings
+    "Diagnostic",
+    "Dissection",
+    "Finding",
+    "Monitor",
+    "Status",
+    "Suggestion",
+    "apply",
+    "compare",
+    "dissect",
+    *registry.names(),
+]
 
 _OPENING = ("loss", "layer", "initial", "lengths", "dt")
+_PLACES = {  # name -> the file that defines it, loaded when it is asked for
+    "Dissection": "dissection",
+    "Finding": "findings",
+    "Monitor": "monitor",
+    "Suggestion": "suggestions",
+    "apply": "remedies",
+    "compare": "comparison",
+    "dissect": "dissection",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Dissection", "dissect"):
-        from statewise.dissection import dissection
-
-        return getattr(dissection, name)
-    if name not in registry.names():
-        raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
-    return _alone(name)
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"statewise.dissection.{_PLACES[name]}"), name)
+    raise AttributeError(f"module 'statewise.dissection' has no attribute {name!r}")
 
 
 def _alone(name: str) -> Any:
@@ -42,3 +66,16 @@ def _alone(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """An analysis has the name of its file: on the package the name means the function, also after the file was imported."""
+
+
+def _function(name: str) -> property:
+    return property(lambda package: _alone(name), lambda package, module: None)
+
+
+for _name in registry.names():
+    setattr(_Package, _name, _function(_name))
+sys.modules[__name__].__class__ = _Package

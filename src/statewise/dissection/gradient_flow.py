@@ -11,6 +11,7 @@ from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import Precision
 
 SOURCE = "Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, eq. 5"
+NO_GRADIENT = "the loss does not change with the states on this batch; pass other data or another loss"
 _WINDOW = 256
 _LOWEST = 1e-30  # of float32, far below what matters and above where it loses digits
 
@@ -42,22 +43,26 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
     if not sites:
         return refused("gradient_flow", "there is no loss to follow back", SOURCE)
     found = [remembered_flow(subject, site, window, kind) for site in sites]
-    curves = {site.name or "network": lag_curve(G)[0] for site, G in zip(sites, found, strict=True)}
+    curves = [lag_curve(G) for G in found]
     G, site = found[0], sites[0]
-    curve, low, high = lag_curve(G)
+    curve, low, high = curves[0]
     steps = np.arange(site.system.steps - G.shape[1], site.system.steps)
     mean = _geometric_mean(G)
     lags = np.arange(len(curve))
     reach = int(np.argmax(curve < 0.01)) if (curve < 0.01).any() else None
     exploding = bool(np.nanmax(curve[1:], initial=0.0) > 100.0)
     trouble = _first_not_finite(G, steps)
+    if not np.isfinite(curve).any():
+        trouble = trouble or NO_GRADIENT
     return Diagnostic(
         "gradient_flow",
         mean,
         None,
         Status.NOT_CONVERGED if trouble else Status.CONVERGED,
         trouble,
-        _meaning(curve, reach, exploding),
+        "No gradient of the loss arrives at the states."
+        if trouble == NO_GRADIENT
+        else _meaning(curve, reach, exploding),
         SOURCE,
         {
             "by_sequence": G,
@@ -66,7 +71,7 @@ def gradient_flow(subject: Subject, *, window: int = _WINDOW, precision: str = "
             "low": low,
             "high": high,
             "first_step": int(steps[0]),
-            "sites": curves,
+            "sites": {site.title: own for site, (own, _, _) in zip(sites, curves, strict=True)},
         },
         (
             Panel(
@@ -102,17 +107,18 @@ def site_flow(site: Site, window: int, kind: Precision) -> np.ndarray:
     G = np.full((system.batch, width, width), np.nan)
     own = system.spread(np.where(system.mask[:, :, None], site.cotangents, 0.0).astype(kind))
     rows = np.zeros((system.batch, width, system.size), kind)
-    for t in range(steps - 1, first - 1, -1):
-        k = t - first
-        if site.whole:
-            rows[:, -1] += own[:, t]
-        else:
-            rows[:, k] = own[:, t]
-        active = slice(width - 1, width) if site.whole else slice(k, width)
-        norms = np.sqrt(np.einsum("brn,brn->br", rows[:, active], rows[:, active], dtype=np.float64))
-        G[:, active, k] = norms
-        if t > first:
-            rows[:, active] = system.pull(t, rows[:, active])
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow stands in the matrix and is said
+        for t in range(steps - 1, first - 1, -1):
+            k = t - first
+            if site.whole:
+                rows[:, -1] += own[:, t]
+            else:
+                rows[:, k] = own[:, t]
+            active = slice(width - 1, width) if site.whole else slice(k, width)
+            norms = np.sqrt(np.einsum("brn,brn->br", rows[:, active], rows[:, active], dtype=np.float64))
+            G[:, active, k] = norms
+            if t > first:
+                rows[:, active] = system.pull(t, rows[:, active])
     if site.whole:
         return _ending_together(G, system.lengths - first)
     beyond = ~system.mask[:, first:]
@@ -137,9 +143,17 @@ def lag_curve(G: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     curve, low, high = (np.full(G.shape[1], np.nan) for _ in range(3))
     for k, logs in enumerate(ratios):
         if logs.size:
-            curve[k] = np.exp(np.mean(logs))
-            low[k], high[k] = np.exp(np.quantile(logs, (0.1, 0.9)))
+            curve[k], ordered = np.exp(np.mean(logs)), np.sort(logs)
+            low[k], high[k] = (np.exp(_between(ordered, share)) for share in (0.1, 0.9))
     return curve, low, high
+
+
+def _between(ordered: np.ndarray, share: float) -> float:
+    """The quantile of sorted numbers, as np.quantile gives it at ten times the cost."""
+    place = share * (len(ordered) - 1)
+    i = int(place)
+    after = ordered[min(i + 1, len(ordered) - 1)]
+    return float(ordered[i] + (place - i) * (after - ordered[i]))
 
 
 def relative_logs(G: np.ndarray) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from statewise._core import checks
 from statewise._core.seed import generator
 from statewise.dissection.diagnostic import Diagnostic, Status, refused
-from statewise.dissection.gradient_flow import SOURCE, relative_logs, remembered_flow
+from statewise.dissection.gradient_flow import NO_GRADIENT, SOURCE, relative_logs, remembered_flow
 from statewise.dissection.panels import Line, Panel, Rule
 from statewise.dissection.subject import Subject
 
@@ -40,6 +40,8 @@ def gradient_half_life(
     units = _units(G)
     sums, counts = _by_unit(units)
     total = sums.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    if not counts.any():
+        return refused(name, NO_GRADIENT, SOURCE)
     first, last = _fitted_lags(total, counts.sum(axis=0), lags)
     if last - first < 1:
         return refused(name, "the sequences are too short for a slope; pass longer ones", SOURCE)

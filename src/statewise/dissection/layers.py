@@ -14,12 +14,13 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from statewise._core.errors import UnsupportedError
 from statewise.cells import CELLS
 from statewise.dissection.gated import GatedSystem
+from statewise.dissection.linear_units import lru_systems
 from statewise.dissection.projected import ProjectedSystem
 from statewise.dissection.systems import Stack, System
-from statewise.nn.diagonal import MinGRU
+from statewise.nn.diagonal import LRU, MinGRU
 
 _CELL_NAMES = {"RNN_TANH": "rnn", "RNN_RELU": "rnn-relu", "GRU": "gru", "LSTM": "lstm"}
-LAYERS: tuple[type[nn.Module], ...] = (nn.RNNBase, MinGRU)
+LAYERS: tuple[type[nn.Module], ...] = (nn.RNNBase, MinGRU, LRU)
 CELL_MODULES: tuple[type[nn.Module], ...] = (nn.RNNCellBase,)
 
 
@@ -42,6 +43,14 @@ class Call:
     output: Tensor
     padded: Callable[[Tensor], Tensor]
     elapsed: np.ndarray | None = None
+
+    def laid_out(self, padded: np.ndarray, like: Tensor) -> Tensor:
+        """An array (B, T, ·) in the layout of the output `like`, whose own numbers stay beyond the ends."""
+        flat = like.detach().reshape(-1, like.shape[-1]).clone()
+        places = self.padded(torch.arange(len(flat)).reshape(*like.shape[:-1], 1))[..., 0].numpy()
+        own = np.arange(places.shape[1]) < self.lengths[:, None]
+        flat[torch.from_numpy(places[own])] = torch.from_numpy(padded[own]).to(flat)
+        return flat.reshape(like.shape)
 
 
 def read_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Call:
@@ -98,7 +107,9 @@ def _tuple(state: Any) -> tuple[Tensor, ...]:
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """A float64 copy."""
+    """A float64 copy; of a complex tensor the real parts and then the imaginary ones, along its last axis."""
+    if tensor.is_complex():
+        return np.concatenate([array(tensor.real), array(tensor.imag)], axis=-1)
     found: np.ndarray = tensor.detach().to("cpu", torch.float64).numpy().copy()
     return found
 
@@ -109,6 +120,8 @@ def layer_systems(layer: Any, call: Call) -> tuple[list[System], np.ndarray]:
     A stack of one direction is one system. With two directions a layer reads both of the layer below, so that every layer and direction
     is a system of its own, its input held: all forward ones first.
     """
+    if isinstance(layer, LRU):
+        return lru_systems(layer, call)
     if getattr(layer, "layer_norm", False):
         raise UnsupportedError("`model` has a layer with layer_norm, whose equations are not replayed yet")
     two = bool(layer.bidirectional)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ from torch.nn.utils.rnn import PackedSequence
 from statewise._core import checks
 from statewise._core.errors import InputError
 
+UNSEEN = (
+    "the loss also reads states that are not in the output (the c of an LSTM, or the last h of a lower layer); what reaches the states through "
+    "them is left out"
+)
 HALF_SQUARE = "½‖output‖² per step"
 
 
@@ -34,13 +38,20 @@ class Pulled:
     notes: tuple[str, ...] = ()
 
 
-def pull_loss(result: Any, outputs: list[Tensor], loss: Callable[[Any], Tensor] | None, rows: int | None) -> Pulled:
+def pull_loss(
+    result: Any,
+    outputs: list[Tensor],
+    loss: Callable[[Any], Tensor] | None,
+    rows: int | None,
+    beside: Sequence[Tensor] = (),
+) -> Pulled:
     """Gradients of the loss of what the module returned, by each of `outputs`.
 
     Args:
         result: what the module returned.
         outputs: of its recurrent layers, with graphs that lead to `result`.
         loss: takes `result` and returns losses: one a step (two axes), or one a sequence, or one number. None: `HALF_SQUARE`.
+        beside: tensors that are no outputs; that the loss reads them is noted.
         rows: steps in all, where the module was given packed data or one sequence without a batch; losses of that length are one a step.
     """
     losses, words = (half_square(result), HALF_SQUARE) if loss is None else (loss(result), _name(loss))
@@ -60,6 +71,8 @@ def pull_loss(result: Any, outputs: list[Tensor], loss: Callable[[Any], Tensor] 
                 "the loss of a step reads the outputs of other steps too, so the gradients are those of the sum of losses",
             ),
         )
+    if beside and any(g.any() for g in _gradients(losses.sum(), list(beside))):
+        notes = (*notes, UNSEEN)
     return Pulled(gradients, words, whole, notes)
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from statewise._core import checks
-from statewise._core.seed import generator
 from statewise.dissection.diagnostic import Diagnostic, Status
 from statewise.dissection.panels import Line, Panel, Points, Rule
+from statewise.dissection.spectrum import (
+    Spectrum,
+    by_sequence,
+    drift,
+    history,
+    mean_log_det,
+    means,
+    spectra,
+    standard_errors,
+    two_trajectories,
+)
 from statewise.dissection.subject import Subject
-from statewise.dissection.systems import System
 
 SOURCE = "Benettin et al. 1980; Engelken, Wolf & Abbott 2020 (arXiv 2006.02427); Vogt et al. 2022"
-_WORST_CONDITION = 1e6  # of the block of tangents between two QRs
-_MOST_STEPS = 32
-_BLOCKS = 20
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """The leading exponents of one system, in nats a step.
-
-    Attributes:
-        increments: (B, T', k) ln |R_ii| of the steps counted, spread evenly over the steps between two QRs; NaN beyond a sequence's end.
-        warmup: steps that the tangents took before counting.
-    """
-
-    increments: np.ndarray
-    warmup: int
 
 
 def lyapunov(
@@ -49,140 +44,67 @@ def lyapunov(
     Returns:
         value: descending; −inf for directions that a singular Jacobian removes. interval: ± 2 standard errors, from the means of at least
         20 blocks of steps. Data: `standard_error`, `history` (running means of the first layer), `layers` (spectra by name), `by_sequence`
-        (B, k): finite-time exponents of each sequence, `complete` (whether all n are there), and for a complete spectrum `log_det`, the
-        mean ln |det J| that must equal its sum.
+        (B, k): finite-time exponents of each sequence of the first layer, `two_trajectories` (the first exponent without Jacobians: from
+        a second trajectory kept close to the first), `complete` (whether all n are there), and for a complete spectrum `log_det`, the mean
+        ln |det J| that must equal its sum.
     """
     k = checks.Integer(1).check("exponents", exponents)
     tolerance = checks.Real(0.0, open_low=True).check("tolerance", tolerance)
-    layers = subject.layers
-    found = {name: spectrum(system, k, warmup, seed) for name, system in layers}
-    means = {name: _means(each) for name, each in found.items()}
-    errors = {name: _standard_errors(each) for name, each in found.items()}
-    every, error = np.concatenate(list(means.values())), np.concatenate(list(errors.values()))
-    order = np.argsort(-every, kind="stable")
-    complete = all(k >= system.size for _, system in layers)
-    keep = order if complete else order[:k]
-    value, error = every[keep] / subject.dt, error[keep] / subject.dt
-    drift = np.concatenate([np.abs(means[name] - _means(_first_half(each))) for name, each in found.items()])[keep]
-    reason = _doubt(value, error, drift / subject.dt, tolerance)
+    known = subject.details.get("spectrum")  # of a model with a recursion of which more is known
+    found = spectra(subject, k, warmup, seed) if known is None else {subject.layers[0][0]: known(k, seed)}
+    value, error, moved = (each / subject.dt for each in _union(list(found.values())))
+    complete = known is None and all(k >= system.size for _, system in subject.layers)
+    value, error, moved = (each if complete else each[:k] for each in (value, error, moved))
+    reason = _doubt(value, error, moved, tolerance)
     first = next(iter(found.values()))
-    data = {
+    two = max(two_trajectories(site.system, first.warmup, seed) for site in subject.sites) if known is None else np.nan
+    running = history(first) / subject.dt
+    data: dict[str, Any] = {
         "standard_error": error,
-        "layers": {name: each / subject.dt for name, each in means.items()},
-        "history": _history(first) / subject.dt,
-        "by_sequence": np.nanmean(first.increments, axis=1) / subject.dt,
+        "layers": {name: means(each) / subject.dt for name, each in found.items()},
+        "history": running,
+        "by_sequence": by_sequence(first) / subject.dt,
+        "two_trajectories": two / subject.dt,
         "complete": complete,
         "warmup": first.warmup,
     }
     if complete:
-        data["log_det"] = sum(_mean_log_det(system, found[name].warmup) for name, system in layers) / subject.dt
+        data["log_det"] = sum(mean_log_det(system, found[name].warmup) for name, system in subject.layers) / subject.dt
     return Diagnostic(
         "lyapunov",
         value,
         (value - 2 * error, value + 2 * error),
         Status.NOT_CONVERGED if reason else Status.CONVERGED,
         reason,
-        _meaning(value, error, subject),
+        subject.details.get("spectrum meaning", partial(_meaning, subject=subject))(value, error),
         SOURCE,
         data,
-        _panels(value, error, data["history"], first.warmup),
+        _panels(value, error, running, first.warmup),
     )
 
 
-def spectrum(system: System, exponents: int, warmup: int | None = None, seed: int | None = 0) -> Spectrum:
-    """Leading exponents of one system along its trajectories, step by step."""
-    system = system.at(np.float64)
-    k = min(exponents, system.size)
-    turning = min(system.steps // 10, 100) if warmup is None else checks.Integer(0).check("warmup", warmup)
-    turning = min(turning, int(system.lengths.min()) - 1)
-    draw = generator(seed).standard_normal((system.batch, system.size, k))
-    Q = np.linalg.qr(draw)[0]
-    increments = np.full((system.batch, system.steps - turning, k), np.nan)
-    t, stride = 0, 4
-    while t < system.steps:
-        ahead = min(stride, system.steps - t, turning - t if t < turning else system.steps)
-        moved = Q
-        for each in range(t, t + ahead):
-            moved = system.push(each, moved)
-        new, R = np.linalg.qr(moved)
-        growth = np.abs(np.diagonal(R, axis1=1, axis2=2))
-        worst = _condition(growth)
-        if worst > _WORST_CONDITION and ahead > 1:
-            stride = max(1, ahead // 2)
-            continue
-        if t >= turning:
-            increments[:, t - turning : t - turning + ahead] = (_logs(growth, system.size) / ahead)[:, None]
-        Q, t = new, t + ahead
-        if worst < _WORST_CONDITION**0.4 and ahead == stride:
-            stride = min(2 * stride, _MOST_STEPS)
-    increments[~system.mask[:, turning:]] = np.nan
-    return Spectrum(increments, turning)
+def _union(found: list[Spectrum]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The exponents of all layers, descending, with their standard errors and how far they moved over the second half of the steps."""
+    value, error, moved = (np.concatenate([f(each) for each in found]) for f in (means, standard_errors, drift))
+    order = np.argsort(-value, kind="stable")
+    return value[order], error[order], moved[order]
 
 
-def _condition(growth: np.ndarray) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        worst = np.max(growth.max(axis=1) / growth.min(axis=1))
-    return float(worst) if np.isfinite(worst) else np.inf
+def _doubt(value: np.ndarray, error: np.ndarray, moved: np.ndarray, tolerance: float) -> str:
+    """Why the spectrum is not converged, or nothing.
 
-
-def _logs(growth: np.ndarray, size: int) -> np.ndarray:
-    """ln |R_ii|; −inf where the direction is lost in the rounding of the largest."""
-    floor = 8 * size * np.finfo(np.float64).eps * growth.max(axis=1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        return np.where(growth > floor, np.log(growth), -np.inf)
-
-
-def _means(found: Spectrum) -> np.ndarray:
-    """(k,) over all steps of all sequences."""
-    return np.asarray(np.nanmean(found.increments.reshape(-1, found.increments.shape[2]), axis=0))
-
-
-def _first_half(found: Spectrum) -> Spectrum:
-    return Spectrum(found.increments[:, : max(1, found.increments.shape[1] // 2)], found.warmup)
-
-
-def _standard_errors(found: Spectrum) -> np.ndarray:
-    """(k,) sd / √blocks of the means of at least 20 blocks, from the single sequences or pieces of them; NaN where there are too few steps."""
-    batch, steps, k = found.increments.shape
-    pieces = -(-_BLOCKS // batch)
-    if steps < pieces:
-        return np.full(k, np.nan)
-    blocks = [
-        np.nanmean(part, axis=1) for part in np.array_split(found.increments, pieces, axis=1) if np.isfinite(part).any()
-    ]
-    means = np.concatenate(blocks)
-    means = means[~np.isnan(means).any(axis=1)]
-    with np.errstate(invalid="ignore"):
-        error = np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
-    return np.where(np.isneginf(means).any(axis=0), 0.0, error)
-
-
-def _history(found: Spectrum) -> np.ndarray:
-    """(T', k) running means, over the sequences that are still going."""
-    each = np.nan_to_num(np.nanmean(found.increments, axis=0), neginf=-np.inf)
-    return np.cumsum(each, axis=0) / np.arange(1, len(each) + 1)[:, None]
-
-
-def _mean_log_det(system: System, warmup: int) -> float:
-    """The mean of ln |det J[t]| over the steps counted."""
-    total, count = 0.0, 0
-    for t in range(warmup, system.steps):
-        logs = np.linalg.slogdet(system.jacobian(t))[1][system.mask[:, t]]
-        total, count = total + float(logs.sum()), count + logs.size
-    return total / count
-
-
-def _doubt(value: np.ndarray, error: np.ndarray, drift: np.ndarray, tolerance: float) -> str:
-    """Why the spectrum is not converged, or nothing."""
+    Both halves of the steps must agree to 2 standard errors; of several exponents, to what keeps the chance of a false alarm at that of one.
+    """
     finite = np.isfinite(value)
     if np.isnan(error[finite]).any():
         return "there are too few steps for error bars; pass longer sequences or more of them"
     if (error[finite] > tolerance).any():
         return f"the standard error is up to {np.max(error[finite]):.2g}, above the tolerance {tolerance:g}; pass longer sequences"
-    moving = finite & (drift > np.maximum(2 * error, 1e-9))
+    allowed = np.maximum(norm.ppf(1 - 0.0455 / (2 * len(value))) * error, 1e-9)
+    moving = finite & (moved > allowed)
     if moving.any():
-        i = int(np.argmax(np.where(moving, drift, 0)))
-        return f"exponent {i + 1} moved by {drift[i]:.2g} between half and all of the steps, more than 2 standard errors; pass longer sequences"
+        i = int(np.argmax(np.where(moving, moved / allowed, 0)))
+        return f"exponent {i + 1} moved by {moved[i]:.2g} between half and all of the steps, more than its error allows; pass longer sequences"
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from statewise._core import checks
 from statewise._core.errors import InputError, NumericalError
+from statewise.dissection.final_states import through_output
 from statewise.dissection.layers import CELL_MODULES, LAYERS, Call, array, cell_system, flip, layer_systems, read_call
 from statewise.dissection.losses import Pulled, pull_loss
+from statewise.dissection.not_finite import trouble
+from statewise.dissection.stepwise import Gatherer
 from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import System
+from statewise.dissection.windows import module_context
+from statewise.nn.diagonal import LRU
 
 Loss = Callable[[Any], Tensor] | None
 
@@ -52,11 +58,15 @@ def open_module(
     places = _places(module, layer)
     args, kwargs = _arguments(batch, module, initial)
     calls: list[tuple[str, nn.Module, Call]] = []
-    with _left_alone(module), _watched(places, calls):
+    cells = Gatherer()
+    with _left_alone(module), _watched(places, calls, cells):
         result = module(*args, **kwargs)
-        if not calls:
+        stepped = cells.judged()
+        if not calls and not stepped:
             raise InputError("`model` ran without calling any of its recurrent layers; nothing was seen")
-        pulled = pull_loss(result, [call.output for _, _, call in calls], loss, _rows(args, kwargs))
+        refuse_not_finite(module, calls)
+        outputs = [call.output for _, _, call in calls] + [h for each in stepped for h in each.outputs]
+        pulled = pull_loss(result, outputs, loss, _rows(args, kwargs), cells.beside)
     sites, error = [], 0.0
     for k, (name, place, call) in enumerate(calls):
         if lengths is not None:
@@ -64,10 +74,62 @@ def open_module(
         systems, replayed = layer_systems(place, call)
         error = max(error, _difference(call, replayed))
         cotangents = array(call.padded(pulled.gradients[k]))
-        sites += _sites(name, systems, cotangents, call.lengths, pulled)
-    return Subject(
-        _described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, {"gradients": pulled}
+        sites += sites_of(name, systems, cotangents, call.lengths, pulled)
+    left = iter(pulled.gradients[len(calls) :])
+    for each in stepped:
+        system = each.system()
+        error = max(error, each.difference(system))
+        by_step = [array(next(left)).reshape(system.batch, -1) for _ in each.states]
+        sites.append(Site(each.name, system, np.stack(by_step, axis=1), whole=pulled.whole))
+    details = {"gradients": pulled, **_predictions(result, args, [call for _, _, call in calls], lengths)}
+    if len(calls) == len(sites) == 1 and loss is not None and not (pulled.whole or isinstance(calls[0][1], LRU)):
+        _, place, call = calls[0]
+        rerun = _rerun(module, place, call, (args, kwargs), loss)
+        details["context"] = module_context(sites[0].system, rerun, sites[0].system.lengths)
+    return Subject(_described(module), tuple(sites), pulled.words, error, dt, module, batch, pulled.notes, details)
+
+
+def _predictions(result: Any, args: tuple[Any, ...], calls: list[Call], lengths: Any) -> dict[str, Any]:
+    """What a module with one layer put out, and what it was given, batch first; nothing where they are not of one layout."""
+    output = result
+    while isinstance(output, tuple | list) and not isinstance(output, PackedSequence):
+        output = output[0]
+    if len(calls) != 1 or not isinstance(output, Tensor) or not output.is_floating_point():
+        return {}
+    call, own = calls[0], calls[0].output
+    if output.dim() != own.dim() or output.shape[:-1] != own.shape[:-1] or isinstance(result, PackedSequence):
+        return {}
+    given = args[0] if args and isinstance(args[0], Tensor) and args[0].shape[:-1] == own.shape[:-1] else None
+    known = call.lengths if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
+    inputs = (
+        call.inputs if given is None else array(call.padded(given.float() if not given.is_floating_point() else given))
     )
+    return {"output": array(call.padded(output)), "inputs": inputs, "lengths": known, "padded": call.padded}
+
+
+def _rerun(
+    module: nn.Module, place: nn.Module, call: Call, given: tuple[tuple[Any, ...], dict[str, Any]], loss: Any
+) -> Callable[[np.ndarray], np.ndarray | None]:
+    """A function from what the layer puts out (B, T, ·) to the losses (B, T) that the rest of the module makes of it."""
+
+    def losses(output: np.ndarray) -> np.ndarray | None:
+        def hook(layer: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+            own = result[0]
+            data = call.laid_out(output, own.data if isinstance(own, PackedSequence) else own)
+            return (own._replace(data=data) if isinstance(own, PackedSequence) else data, *result[1:])
+
+        handle = place.register_forward_hook(hook, with_kwargs=True)
+        try:
+            with _left_alone(module), torch.no_grad():
+                found = loss(module(*given[0], **given[1]))
+        finally:
+            handle.remove()
+        own = call.output
+        if found.shape != own.shape[:-1]:
+            return None
+        return array(call.padded(found.unsqueeze(-1)))[..., 0]
+
+    return losses
 
 
 def _open_cell(cell: nn.RNNCellBase, batch: Any, loss: Loss, initial: Any, dt: float) -> Subject:
@@ -174,25 +236,30 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Call]]) -> Iterator[None]:
-    """Inside, every call of a layer is put on the list; cells that are called step by step become one call at the end."""
+def _watched(places: dict[str, nn.Module], calls: list[tuple[str, nn.Module, Call]], cells: Gatherer) -> Iterator[None]:
+    """Inside, every call of a layer is put on the list, and every call of a cell is gathered."""
     counts: dict[str, int] = {}
 
     def watch(name: str) -> Any:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
             if not isinstance(layer, LAYERS):
-                raise InputError(
-                    f"`model` has the cell {name!r} inside, called step by step; pass the cell itself, or its step(x, state) -> state"
-                )
+                return cells.after(name, result)
             result = _with_graph(result)
             counts[name] = counts.get(name, 0) + 1
             label = name if counts[name] == 1 else f"{name} (call {counts[name]})"
             calls.append((label, layer, read_call(layer, args, kwargs, result)))
+            result, unseen = through_output(layer, calls[-1][2], result)
+            cells.beside.extend(unseen)
             return result
 
         return hook
 
     handles = [place.register_forward_hook(watch(name), with_kwargs=True) for name, place in places.items()]
+    handles += [
+        place.register_forward_pre_hook(partial(cells.before, name), with_kwargs=True)
+        for name, place in places.items()
+        if isinstance(place, CELL_MODULES)
+    ]
     try:
         yield
     finally:
@@ -218,18 +285,24 @@ def _shortened(call: Call, lengths: Any) -> Call:
     return Call(call.inputs, given, call.initial, call.output, call.padded, call.elapsed)
 
 
+def refuse_not_finite(module: nn.Module, calls: list[tuple[str, nn.Module, Call]]) -> None:
+    """Raise where a layer put out something that is not finite, and say where that began."""
+    if all(bool(torch.isfinite(call.output).all()) for _, _, call in calls):
+        return
+    found = trouble(module, calls)
+    if found:
+        raise NumericalError(f"the network's output is not finite on this batch: {found}")
+
+
 def _difference(call: Call, replayed: np.ndarray) -> float:
     own = array(call.padded(call.output))
-    if not np.isfinite(own).all():
-        raise NumericalError(
-            "the network's output is not finite on this batch; look at its inputs and weights, and at `sw.dissection.Monitor`, which finds the "
-            "first step where that begins"
-        )
     inside = np.arange(own.shape[1]) < call.lengths[:, None]
     return float(np.abs(own - replayed)[inside].max(initial=0.0))
 
 
-def _sites(name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled) -> list[Site]:
+def sites_of(
+    name: str, systems: list[System], cotangents: np.ndarray, lengths: np.ndarray, pulled: Pulled
+) -> list[Site]:
     """One site a system; in a network with two directions only the top layers have the loss above them."""
     if len(systems) == 1:
         return [Site(name, systems[0], cotangents, whole=pulled.whole)]

@@ -58,7 +58,7 @@ def opened(
     if isinstance(what, Model):
         from statewise.dissection.open_model import open_model
 
-        return open_model(what, batch, loss, dt)
+        return open_model(what, batch, loss, dt, initial)
     if callable(what):
         return _open_step(what, batch, loss, initial, lengths, dt)
     raise InputError(

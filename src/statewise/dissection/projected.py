@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from statewise.cells import Linearised
-from statewise.dissection.gated import GatedSystem, gathered, scattered
+from statewise.dissection.gated import GatedSystem, applied, gathered, scattered
 
 
 class ProjectedSystem(GatedSystem):
@@ -31,6 +31,9 @@ class ProjectedSystem(GatedSystem):
             states[:, t + 1] = self.step(self.inputs[:, t], states[:, t])
         return states
 
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        return self.step(self.inputs[:, t] if x is None else x, state)
+
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         params, before = self._unprojected(state)
         return self._lower(self.cell.step(params, x, before))
@@ -49,13 +52,13 @@ class ProjectedSystem(GatedSystem):
         H = self.hidden_size
         return np.concatenate([unprojected[..., :H] @ self.params["weight_hr_l0"].T, unprojected[..., H:]], axis=-1)
 
-    def _linearised(self, times: slice) -> Linearised:
-        params, before = self._unprojected(self.states[:, :-1][:, times])
-        return self.cell.linearise(params, self.inputs[:, times], before)
+    def linearised_at(self, x: np.ndarray, state: np.ndarray) -> Linearised:
+        params, before = self._unprojected(state)
+        return self.cell.linearise(params, x, before)
 
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         parts, P, H = self.parts_at(t), self.readout_size, self.hidden_size
-        found = gathered(parts.recurrent, self.weight @ tangents[:, :P])
+        found = gathered(parts.recurrent, applied(self.weight, tangents[:, :P]))
         found[:, :H] += parts.direct[:, 0, 1, :, None] * tangents[:, P:]
         found[:, H:] += parts.direct[:, 1, 1, :, None] * tangents[:, P:]
         return self._project(found)
@@ -83,16 +86,21 @@ class ProjectedSystem(GatedSystem):
         P = self.readout_size
         return np.concatenate([cotangents[:, :, :P] @ self.params["weight_hr_l0"], cotangents[:, :, P:]], axis=2)
 
+    def jacobian(self, t: int) -> np.ndarray:
+        identity = np.broadcast_to(np.eye(self.size, dtype=self.dtype), (self.batch, self.size, self.size))
+        return self.push(t, identity)
+
     def jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        return np.stack([self._single(one, at).jacobian(0)[0] for one, at in zip(x, state, strict=True)])
+        return self._here(x, state).jacobian(0)
 
     def input_jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
-        identity = np.eye(x.shape[1])[None]
-        return np.stack([self._single(one, at).push_input(0, identity)[0] for one, at in zip(x, state, strict=True)])
+        identity = np.broadcast_to(np.eye(x.shape[1]), (len(x), x.shape[1], x.shape[1]))
+        return self._here(x, state).push_input(0, identity)
 
-    def _single(self, x: np.ndarray, state: np.ndarray) -> ProjectedSystem:
-        """The system at one place, for one step."""
-        return ProjectedSystem(self.cell, self.params, x[None, None], np.ones(1, int), state[None], self.label)
+    def _here(self, x: np.ndarray, state: np.ndarray) -> ProjectedSystem:
+        """The system at places x (M, d) and s (M, n), for one step."""
+        start = np.concatenate([state[:, None], state[:, None]], axis=1)  # where the step leads is not read
+        return ProjectedSystem(self.cell, self.params, x[:, None], np.ones(len(x), int), None, self.label, None, start)
 
     def direct(self, t: int) -> np.ndarray:
         parts, P, H = self.parts_at(t), self.readout_size, self.hidden_size
@@ -101,3 +109,6 @@ class ProjectedSystem(GatedSystem):
         result[:, P + units, P + units] = parts.direct[:, 1, 1]
         result[:, :P, P:] = self.params["weight_hr_l0"] * parts.direct[:, 0, 1, None, :]
         return result
+
+    def pull_direct(self, t: int, cotangents: np.ndarray) -> np.ndarray:
+        return cotangents @ self.direct(t)

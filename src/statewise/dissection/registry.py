@@ -34,6 +34,18 @@ _FILES: dict[str, tuple[str, str, bool]] = {
     "gradient_flow": ("gradient_flow", "Gradient flow", True),
     "gradient_half_life": ("gradient_half_life", "Gradient half-life", True),
     "lyapunov": ("lyapunov", "Lyapunov spectrum", True),
+    "memory_horizon": ("memory_horizon", "Memory horizons", False),
+    "memory_capacity": ("memory_capacity", "Memory capacity", False),
+    "participation_ratio": ("participation_ratio", "Participation ratio", False),
+    "yardstick": ("yardstick", "Classical yardstick", False),
+    "kaplan_yorke": ("kaplan_yorke", "Kaplan–Yorke dimension", False),
+    "time_constants": ("time_constants", "Time constants", True),
+    "saturation": ("saturation", "Saturation", True),
+    "jacobian_products": ("jacobian_products", "Products of Jacobians", False),
+    "paths": ("paths", "Gradient paths", False),
+    "fixed_points": ("fixed_points", "Fixed points", False),
+    "frequency_response": ("frequency_response", "Frequency response", False),
+    "error_amplification": ("error_amplification", "Error amplification", False),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -104,7 +104,8 @@ class SteppedSystem(System):
         if self._held.get(kind, (-1,))[0] != start:
             times = slice(start, start + self._chunk)
             x, before = self.inputs[:, times], self.states[:, :-1][:, times]
-            flat = self._derivative(x.reshape(-1, x.shape[2]), before.reshape(-1, self.size), kind == "input")
+            count = before.shape[0] * before.shape[1]  # not −1: there may be no inputs
+            flat = self._derivative(x.reshape(count, x.shape[2]), before.reshape(count, self.size), kind == "input")
             self._held[kind] = start, flat.reshape(*before.shape[:2], *flat.shape[1:])
         return self._held[kind][1][:, t - start]
 
@@ -122,3 +123,8 @@ class SteppedSystem(System):
 
     def jacobian(self, t: int) -> np.ndarray:
         return self._matrices("state", t)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found._held = {}
+        return found

@@ -29,6 +29,11 @@ class Site:
     backward: bool = False
     whole: bool = False
 
+    @property
+    def title(self) -> str:
+        """The name of the place with the layers that it has, different for every site of a subject."""
+        return self.labelled(self.system)
+
     def labelled(self, part: System) -> str:
         """The name of a layer in this site."""
         return f"{self.name} {part.label}".strip()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -28,6 +30,7 @@ class System(abc.ABC):
     inputs: np.ndarray
     states: np.ndarray
     lengths: np.ndarray
+    steps_anywhere: ClassVar[bool] = True  # False where only Jacobians along the trajectories are known
 
     @property
     def batch(self) -> int:
@@ -67,6 +70,10 @@ class System(abc.ABC):
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """(M, n) F(x, s) at any places: x (M, d), s (M, n)."""
 
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        """(B, n) where step t takes the sequences from `state` (B, n), under the inputs x (B, d) in place of their own."""
+        return self.step_at(np.arange(self.batch), np.full(self.batch, t), state, x)
+
     @abc.abstractmethod
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         """(B, n, k) J[t] V, for tangents V (B, n, k) of the state before step t."""
@@ -91,6 +98,14 @@ class System(abc.ABC):
     def input_jacobian_at(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """(M, n, d) ∂F/∂x at any places."""
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        """(M, n) what step t of sequence b, for b (M,) and t (M,), makes of any states (M, n); x (M, d) in place of its own input."""
+        return self.step(self.inputs[b, t] if x is None else x, state)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """A (n, n) and B (n, d) of a recurrence that is s ← A s + B x + c wherever it is; None of others."""
+        return None
+
     def jacobian(self, t: int) -> np.ndarray:
         """(B, n, n) J[t]."""
         identity = np.broadcast_to(np.eye(self.size, dtype=self.dtype), (self.batch, self.size, self.size))
@@ -99,6 +114,15 @@ class System(abc.ABC):
     def direct(self, t: int) -> np.ndarray | None:
         """(B, n, n) D[t], the part of J[t] that goes from unit to the same unit without a weight; None where the parts are not known."""
         return None
+
+    def readout(self, states: np.ndarray) -> np.ndarray:
+        """(…, readout_size) what is read out of states (…, n)."""
+        return states[..., : self.readout_size]
+
+    def pull_direct(self, t: int, cotangents: np.ndarray) -> np.ndarray | None:
+        """(B, r, n) V D[t], for cotangents V (B, r, n) of the state after step t; None where the parts are not known."""
+        found = self.direct(t)
+        return None if found is None else cotangents @ found
 
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         """(…, n) cotangents of the state from those of what is read out, (…, readout_size)."""
@@ -109,9 +133,20 @@ class System(abc.ABC):
         """Itself with its numbers in float32 or float64."""
         return self
 
+    def rows(self, which: np.ndarray) -> Self:
+        """The same for some of its sequences, by their indices; a system with more of its own by sequence adds it."""
+        found = copy.copy(self)
+        found.inputs, found.states, found.lengths = self.inputs[which], self.states[which], self.lengths[which]
+        for name in list(found.__dict__):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del found.__dict__[name]
+        return found
+
 
 class JacobianSystem(System):
     """Given matrices, one a step: nothing else is known of the recurrence."""
+
+    steps_anywhere = False
 
     def __init__(self, matrices: np.ndarray, label: str = "matrices") -> None:
         """matrices: (B, T, n, n), J[t] at [:, t]."""
@@ -120,6 +155,11 @@ class JacobianSystem(System):
         self.inputs = np.zeros((batch, steps, 0), matrices.dtype)
         self.states = np.zeros((batch, steps + 1, size), matrices.dtype)
         self.lengths = np.full(batch, steps)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.matrices = self.matrices[which]
+        return found
 
     def step(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         raise NotImplementedError("given matrices have no step")
@@ -168,6 +208,26 @@ class Stack(System):
             x = after[-1][:, : layer.readout_size]
         return np.concatenate(after, axis=1)
 
+    def step_at(self, b: np.ndarray, t: np.ndarray, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        after = []
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            after.append(layer.step_at(b, t, state[:, own], x))
+            x = after[-1][:, : layer.readout_size]
+        return np.concatenate(after, axis=1)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if any(layer.linear() is None for layer in self.layers):
+            return None
+        by_state, by_input = self._derivatives(self.inputs[:1, 0], self.states[:1, 0])
+        return by_state[0], by_input[0]
+
+    def advance(self, t: int, state: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
+        after: list[np.ndarray] = []
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            after.append(layer.advance(t, state[:, own], x))
+            x = after[-1][:, : layer.readout_size]
+        return np.concatenate(after, axis=1)
+
     def push(self, t: int, tangents: np.ndarray) -> np.ndarray:
         found: list[np.ndarray] = []
         below: np.ndarray | None = None
@@ -178,7 +238,7 @@ class Stack(System):
         return np.concatenate(found, axis=1)
 
     def pull(self, t: int, cotangents: np.ndarray) -> np.ndarray:
-        totals, _ = self._totals(t, cotangents)
+        totals, _ = self.totals(t, cotangents)
         found = [layer.pull(t, total) for layer, total in zip(self.layers, totals, strict=True)]
         return np.concatenate(found, axis=2)
 
@@ -190,9 +250,9 @@ class Stack(System):
         return np.concatenate(found, axis=1)
 
     def pull_input(self, t: int, cotangents: np.ndarray) -> np.ndarray:
-        return self._totals(t, cotangents)[1]
+        return self.totals(t, cotangents)[1]
 
-    def _totals(self, t: int, cotangents: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def totals(self, t: int, cotangents: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Each layer's cotangents with what comes down from the layers above within the step, and what leaves at the bottom."""
         totals: list[np.ndarray] = []
         down: np.ndarray | None = None
@@ -232,6 +292,9 @@ class Stack(System):
             result[:, own, own] = each
         return result
 
+    def readout(self, states: np.ndarray) -> np.ndarray:
+        return self.layers[-1].readout(states[..., self._slices[-1]])
+
     def spread(self, cotangents: np.ndarray) -> np.ndarray:
         top = self.layers[-1].spread(cotangents)
         rest = np.zeros((*top.shape[:-1], self.size - top.shape[-1]), top.dtype)
@@ -239,3 +302,8 @@ class Stack(System):
 
     def at(self, precision: Precision) -> System:
         return Stack([layer.at(precision) for layer in self.layers], self.label)
+
+    def rows(self, which: np.ndarray) -> Self:
+        found = super().rows(which)
+        found.layers = tuple(layer.rows(which) for layer in self.layers)
+        return found

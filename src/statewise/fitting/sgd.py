@@ -101,6 +101,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     carried: Carried | None = None,
     explain: Callable[[B], str] | None = None,
+    watch: Callable[[B, torch.Tensor], None] | None = None,
 ) -> Training:
     """Minimise an objective over batches, and keep the parameters with the best score.
 
@@ -117,12 +118,14 @@ def train(
             bit, of a run that was never interrupted.
         carried: what the objective carries from batch to batch.
         explain: batch -> where in it something is not finite, and what helps; asked once, when that has happened.
+        watch: told of every batch and its loss, when the gradients are there and before they are clipped or anything is updated; a loss that
+            is not finite has none. It must leave the module as it is.
 
     A loss, gradient or score that is NaN or infinite ends training at once with the outcome NOT_FINITE.
     """
     with torch.random.fork_rng(devices=[]), progress(label, settings.epochs) as advance:
         torch.default_generator.manual_seed(seed)
-        run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain)
+        run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain, watch)
         return run.loop(batches, torch.Generator().manual_seed(seed), advance)
 
 
@@ -146,8 +149,9 @@ class Run:
         carried: Carried,
         checkpoint: Checkpoint | None,
         explain: Callable[[Any], str] | None,
+        watch: Callable[[Any, torch.Tensor], None] | None = None,
     ) -> None:
-        self.carried, self.checkpoint, self.explain = carried, checkpoint, explain
+        self.carried, self.checkpoint, self.explain, self.watch = carried, checkpoint, explain, watch
         self.module, self.objective, self.score, self.settings = module, objective, score, settings
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         given = list(module.parameters()) if groups is None else groups
@@ -232,9 +236,13 @@ class Run:
         """One step of the optimiser; returns what is not finite, before it can do harm."""
         self.optimiser.zero_grad()
         loss = self.objective(batch)
-        if not torch.isfinite(loss):
+        finite = bool(torch.isfinite(loss))
+        if finite:
+            loss.backward()
+        if self.watch is not None:
+            self.watch(batch, loss.detach())
+        if not finite:
             return "loss"
-        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
             return "gradient"

@@ -162,6 +162,7 @@ class Recurrent(Density, Trainable):
         seed: int | None = 0,
         carry: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
+        monitor: Any = None,
     ) -> Self:
         """Maximise the likelihood by gradient descent with early stopping, in place.
 
@@ -182,6 +183,7 @@ class Recurrent(Density, Trainable):
                 a window.
             checkpoint: a file that is written every few seconds. If it is there, the fit goes on from it and ends, to the last bit, as if
                 it had never been interrupted; a file of another fit is refused.
+            monitor: told of every batch, such as a `statewise.dissection.Monitor`: an object with a method step(module, batch, loss).
 
         `fit_result.trace` is the validation score after each epoch, in nats per step, and `details["training_trace"]` that of the training
         part, its prior and dropout included; `fit_result.plot()` shows both. `fit_result.log_prob` is of all the data,
@@ -209,7 +211,9 @@ class Recurrent(Density, Trainable):
         refuse_tiny(seqs)
         output = self._output(seqs.dim, symbol_count(seqs) if self._options["output"] == "categorical" else None)
         plan = Plan(judged(seqs, output), share, window, output, self._options["time_aware"])
-        given = Instructions(batch, seed, carry, path)
+        if monitor is not None and not callable(getattr(monitor, "step", None)):
+            raise InputError(f"`monitor` is {checks.shown(monitor)}; pass a statewise.dissection.Monitor")
+        given = Instructions(batch, seed, carry, path, monitor)
         parameters, training = train_network(self._options, plan, Settings(epochs, lr, patience), given)
         recent = seqs[:_MEMORY_SEQUENCES].steps(-_MEMORY_STEPS)
         parameters["memory_rate"] = np.array([_memory_rate(self._options["cell"], parameters, recent, output)])

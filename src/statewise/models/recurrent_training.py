@@ -243,6 +243,17 @@ class _Problem(Carried):
         at = row - int(self.plan.seqs.offsets[sequence])
         return f"it began at step {at} of sequence {self.plan.seqs.ids[sequence]!r}; {remedy}"
 
+    def shown(self, which: np.ndarray | Chunk) -> tuple[Any, ...]:
+        """What the network is called with for a batch: cell features, skip features and gaps in time."""
+        if isinstance(which, np.ndarray):
+            return self.tables(self.training, which)[:3]
+        steps = which.start + np.arange(self.plan.window)
+        stop = self.plan.stop[which.which, None]
+        rows = torch.from_numpy(
+            self.plan.seqs.offsets[which.which, None] + np.minimum(steps[steps < stop.max()], stop - 1)
+        )
+        return self.x[rows], self.skip[rows], None if self.gaps is None else self.gaps[rows]
+
     def objective(self, which: np.ndarray | Chunk) -> torch.Tensor:
         """Negative log density per step of some training windows, with its share of the prior, in standardised units."""
         output, y, weight = self.outputs(self.training, which) if isinstance(which, np.ndarray) else self.chunk(which)
@@ -317,12 +328,14 @@ class Instructions(NamedTuple):
         seed: of the initial weights and the order of the batches.
         carry: whether sequences run through in chunks with a carried state, instead of windows that are warmed up.
         checkpoint: the file for going on after an interrupt, or None.
+        monitor: has a method step(module, batch, loss) that is told of every batch, or None. It is no part of what a checkpoint must match.
     """
 
     batch: int | None
     seed: int
     carry: bool = False
     checkpoint: str | None = None
+    monitor: Any = None
 
 
 def train_network(
@@ -340,9 +353,14 @@ def train_network(
             else:
                 yield which
 
+    def told(which: np.ndarray | Chunk, loss: torch.Tensor) -> None:
+        given.monitor.step(problem.network, problem.shown(which), loss)
+
     file = None
     if given.checkpoint is not None:
-        file = Checkpoint(given.checkpoint, fingerprint(options, plan.seqs, (settings, plan.window, plan.stop, given)))
+        file = Checkpoint(
+            given.checkpoint, fingerprint(options, plan.seqs, (settings, plan.window, plan.stop, given[:4]))
+        )
     decay = min(_MOST_DECAY, _DECAY / problem.trained_steps)
     with torch_threads(1 if options["hidden"] < _SMALL else None):
         done = train(
@@ -357,6 +375,7 @@ def train_network(
             checkpoint=file,
             carried=problem,
             explain=problem.explain,
+            watch=None if given.monitor is None else told,
         )
     losses = done.losses + problem.log_scale / problem.scored_steps
     return problem.network.arrays() | plan.scaling, replace(done, losses=losses)

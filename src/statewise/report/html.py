@@ -1,19 +1,10 @@
-"""The report: one HTML file that opens without a network.
-
-A content security policy with the hashes of our two scripts is part of the page, so that a browser runs nothing else in
-it and loads nothing from anywhere, whatever a file of data put into a name.
-"""
+"""The report of a comparison: one HTML file that opens without a network."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from statewise._core.files import write_atomically
 from statewise.models.base import Density
@@ -21,13 +12,10 @@ from statewise.report import facts, figures, pieces, ranking, residuals, series,
 from statewise.report.figures import Panel
 from statewise.report.numbers import count, typographic
 from statewise.report.pieces import Piece
+from statewise.report.rendering import as_script, render
 from statewise.results.comparison import Comparison
 from statewise.results.forecast import Forecast
 from statewise.sequences.sequences import Sequences
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
 
 MAX_CHOICES = 8
 MAX_NUMBERS = 150_000
@@ -81,7 +69,9 @@ def report_page(
     if hidden is not None:
         drawings["states"] = hidden
     versions = facts.versions()
-    return _render(
+    return render(
+        "page.html",
+        ("page.js",),
         title=title,
         verdict=comparison.verdict,
         facts=facts.facts(seqs, comparison, model),
@@ -98,7 +88,7 @@ def report_page(
         notes=facts.all_notes(comparison, model, notes),
         version=versions["statewise"],
         footer=" · ".join([*(f"{name} {version}" for name, version in versions.items()), f"written {facts.now()}"]),
-        figures=_json(
+        figures=as_script(
             {
                 name: {
                     "panels": [{"traces": panel.traces, "layout": panel.layout} for panel in part["drawn"]],
@@ -264,66 +254,3 @@ def _affordable(every: list[Piece], dim: int) -> int:
     for piece in every:
         each[piece.index] = each.get(piece.index, 0) + piece.steps * dim * (2 + 4 * len(piece.ends))
     return max(1, min(MAX_CHOICES, MAX_NUMBERS // max(each.values())))
-
-
-def _render(**context: Any) -> str:
-    """Fill the template; every value is escaped unless it is one of our own files or escaped JSON."""
-    from markupsafe import Markup
-
-    script, plotly = _file("page.js"), _plotly_script()
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {_hash(plotly)} {_hash(script)}",
-            "style-src 'unsafe-inline'",
-            "img-src data: blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    template = _environment().get_template("page.html")
-    return template.render(
-        policy=policy, css=Markup(_file("page.css")), plotly=Markup(plotly), script=Markup(script), **context
-    )
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("statewise.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["typographic"] = typographic
-    return environment
-
-
-@cache
-def _file(name: str) -> str:
-    return resources.files("statewise.report").joinpath("page", name).read_text(encoding="utf-8")
-
-
-@cache
-def _plotly_script() -> str:
-    """plotly.js as plotly ships it, with line ends as a browser sees them, so that its hash fits."""
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _hash(script: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii") + "'"
-
-
-def _json(value: Any) -> Markup:
-    """JSON that can stand inside a script element: no character of it can end the element or start another."""
-    from markupsafe import Markup
-
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)

@@ -68,12 +68,16 @@
     const figure = plot.dataset.figure;
     const panel = figures[figure].panels[Number(plot.dataset.panel)];
     const styles = getComputedStyle(root);
+    const first = !drawn.has(plot);
     drawn.add(plot);
     Plotly.react(plot, coloured(traces(figure, panel), styles), coloured(layout(plot, panel), styles), {
       responsive: true,
       displayModeBar: false,
       doubleClick: "reset",
     });
+    if (first) {
+      plot.dispatchEvent(new CustomEvent("drawn", { bubbles: true }));
+    }
   }
 
   function redraw(which) {
