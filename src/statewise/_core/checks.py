@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,11 +28,17 @@ class Option(Protocol):
     def bad(self) -> tuple[Any, ...]: ...
 
 
+LARGEST = 1e100  # of an observation or an input: its square, and that over a variance, stay in the range of a double
+UNITS = f"numbers beyond {LARGEST:g} have no square in double precision; give the column in larger units"
+
+
 def shown(value: Any) -> str:
     """A short representation of a value for an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
-    text = repr(value)
+    if hasattr(value, "columns") and hasattr(value, "shape"):
+        return f"a frame of shape {value.shape}"
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -70,7 +77,7 @@ class Real:
 
     def check(self, name: str, value: Any) -> float:
         try:
-            if isinstance(value, (bool, np.bool_, str)):
+            if isinstance(value, (bool, np.bool_, str, bytes)) or np.iscomplexobj(value):
                 raise TypeError(value)
             number = float(value)
         except (TypeError, ValueError, OverflowError):
@@ -184,7 +191,7 @@ class Tuple:
 
     def check(self, name: str, value: Any) -> tuple[Any, ...]:
         wanted = "a tuple" if self.size is None else f"a tuple of {self.size} values"
-        if not isinstance(value, (tuple, list, np.ndarray)):
+        if not isinstance(value, (tuple, list)) and (not isinstance(value, np.ndarray) or value.ndim != 1):
             raise InputError(f"`{name}` is {shown(value)}; pass {wanted}")
         if self.size is not None and len(value) != self.size:
             raise InputError(f"`{name}` has {len(value)} values; pass {wanted}")
@@ -210,6 +217,24 @@ class Array:
     @property
     def bad(self) -> tuple[Any, ...]:
         return ("text", np.full((1,) * self.ndim, np.nan), np.zeros((1,) * (self.ndim + 1 + self.in_time)))
+
+
+@dataclass(frozen=True)
+class File:
+    """The name of a file or a folder, as text."""
+
+    def check(self, name: str, value: Any) -> str:
+        try:
+            text = os.fsdecode(value)
+        except TypeError:
+            raise InputError(f"`{name}` is {shown(value)}; pass the name of a file") from None
+        if not text or "\0" in text or any(len(os.fsencode(part)) > 255 for part in text.split(os.sep)):
+            raise InputError(f"`{name}` is {shown(text)}, which no file can be called; pass the name of a file")
+        return text
+
+    @property
+    def bad(self) -> tuple[Any, ...]:
+        return (3, "", "a\0b", "x" * 300, ["file"])
 
 
 def _depth(value: Any) -> int:
@@ -254,6 +279,65 @@ def array(name: str, value: Any, shape: Sequence[int | None], *, allow_nan: bool
     if not allow_nan and np.isnan(result).any():
         raise InputError(f"`{name}` has {int(np.isnan(result).sum())} NaN entries; pass finite numbers")
     return result
+
+
+def listed(name: str, value: Any, wanted: str = "a list") -> list[Any]:
+    """The items of anything that has some, text excepted."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError(value)
+        return list(value)
+    except (TypeError, ValueError):
+        raise InputError(f"`{name}` is {shown(value)}; pass {wanted}") from None
+
+
+def counted(name: str, value: Any, each: int = 1, low: int = 1) -> int:
+    """A whole number from `low`, of things with `each` numbers, all of which half of the machine's memory can hold."""
+    number = Integer(low).check(name, value)
+    needed, there = 8 * number * each, _memory()
+    if needed > there / 2:
+        raise InputError(
+            f"`{name}` is {number}, for which {needed / 2**30:.3g} GiB are needed; this machine has {there / 2**30:.3g}: pass fewer"
+        )
+    return number
+
+
+def _memory() -> float:
+    """Bytes of memory of the machine; where it does not say, as if 16 GiB."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return 16.0 * 2**30
+
+
+def too_large(values: np.ndarray) -> np.ndarray:
+    """Where values are infinite, or finite and beyond `LARGEST`; NaN is neither."""
+    return np.asarray(np.abs(values) > LARGEST)
+
+
+def signal(name: str, value: Any, width: int) -> np.ndarray:
+    """(T, width) numbers of `array`, T from 1; (T,) or (T, 1) serves all columns alike."""
+    try:
+        given = np.asarray(value)
+    except ValueError:  # ragged
+        given = np.empty(0, dtype=str)
+    given = given[:, None] if given.ndim == 1 else given
+    clean = array(name, given, (None, None if given.ndim == 2 and given.shape[1] == 1 else width))
+    if not len(clean):
+        raise InputError(f"`{name}` has no step; pass at least one")
+    return np.repeat(clean, width, axis=1) if clean.shape[1] != width else clean
+
+
+def row(name: str, value: Any, size: int | None, *, allow_nan: bool = False) -> np.ndarray:
+    """(size,) one step of observations or inputs: numbers of `array`, within `LARGEST`; a number is a row of one."""
+    try:
+        given = np.atleast_1d(value)
+    except ValueError:  # ragged
+        given = value
+    clean = array(name, given, (size,), allow_nan=allow_nan)
+    if too_large(clean).any():
+        raise InputError(f"`{name}` has the entry {clean[too_large(clean)][0]:g}; {UNITS}")
+    return clean
 
 
 def _is_complex(value: Any) -> bool:
@@ -303,7 +387,8 @@ def probabilities(name: str, value: Any, shape: Sequence[int]) -> np.ndarray:
 
 def levels(value: Any) -> tuple[float, ...]:
     """Interval levels in per cent, such as (80, 95), sorted."""
-    given = tuple(value) if isinstance(value, Iterable) and np.ndim(cast(Any, value)) else (value,)
+    single = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    given = (value,) if single else tuple(listed("level", value))
     if not given:
         raise InputError("`level` is empty; pass percentages such as (80, 95)")
     rule = Real(0.0, 100.0, open_low=True)

@@ -15,9 +15,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{str(target)!r} is a folder; pass the name of a file")
-    target.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    except OSError as error:
+        raise InputError(
+            f"{str(target)!r} cannot be written ({error.strerror}); pass a path that you may write to"
+        ) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

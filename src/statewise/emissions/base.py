@@ -159,7 +159,11 @@ class Emission(abc.ABC):
 
     def points(self, rows: Rows) -> np.ndarray:
         """(rows, any) standardised coordinates in which a start looks for clusters; zeros where nothing is known."""
-        return np.asarray(np.nan_to_num((rows.values - self.means[0]) / np.sqrt(self.variances[0])))
+        return np.asarray(
+            np.nan_to_num(
+                (rows.values - self.means[0]) / np.sqrt(np.where(self.variances[0] > 0, self.variances[0], 1.0))
+            )
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def lift(covariances: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.nda
     In units of the floor: the eigenvalues of S below 1 become 1 (a trace of products is least when eigenvectors are
     shared, and each eigenvalue's term rises up to the sample's own value and falls beyond).
     """
-    unit = np.sqrt(floor[:, None] * floor)
+    unit = np.sqrt(floor)[:, None] * np.sqrt(floor)
     values, vectors = np.linalg.eigh(covariances / unit)
     low = values[..., 0] < 1.0
     lifted = (vectors * np.maximum(values, 1.0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)

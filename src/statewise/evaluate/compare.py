@@ -164,8 +164,8 @@ def _notes(seqs: Sequences, season: int | None, refit: bool) -> list[str]:
         notes.append(
             f"the times leave out {gaps} steps; rows are taken as equally spaced, so a season loses its phase: put rows with missing values there"
         )
-    with np.errstate(all="ignore"):
-        spread = np.nanmax(seqs.values, axis=0) - np.nanmin(seqs.values, axis=0)
+    seen = ~np.isnan(seqs.values)
+    spread = np.where(seen, seqs.values, -np.inf).max(axis=0) - np.where(seen, seqs.values, np.inf).min(axis=0)
     if spread.max() > 100 * spread.min() > 0:
         notes.append("CRPS and RMSE average over columns of very different scales; read the log score and MASE instead")
     if season is None:

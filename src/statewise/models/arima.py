@@ -21,7 +21,7 @@ from statewise.models.linear_gaussian import LinearGaussian
 from statewise.models.standard_errors import HasStandardErrors, Part, estimates_of
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
-from statewise.sequences.scaling import Scaling
+from statewise.sequences.scaling import Scaling, refuse_tiny
 from statewise.sequences.sequences import Sequences
 
 _LAGS = ("ar", "ma", "seasonal_ar", "seasonal_ma")
@@ -124,6 +124,7 @@ class ARIMA(HasStandardErrors, LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         self._schema = None
         seqs = self._receive(data)
+        refuse_tiny(seqs)
         orders = self._orders(seqs.season)
         width = 0 if seqs.inputs is None else seqs.inputs.shape[1]
         problem = Problem(orders, self._has_mean, width)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, NotFittedError, UnsupportedError
+from statewise._core.errors import InputError, NotFittedError, NumericalError, UnsupportedError
 from statewise.models.reading import Reading
 from statewise.results.fit import FitResult, Memory
 from statewise.results.forecast import Forecast
@@ -196,9 +196,22 @@ class Density(Model):
             raise InputError(f"`inputs` has shape {np.shape(given)}; pass shape {wanted}")
         return checks.array("inputs", table, (count, steps, len(names)))
 
+    def _steps_ahead(self, steps: Any, count: int, paths: int = 1) -> int:
+        """`steps` of a forecast of `count` sequences, judged, by `paths` each."""
+        width = len((self._schema or {}).get("columns", ())) or 1
+        return checks.counted("steps", steps, 2 * paths * max(count, 1) * width)
+
+    def _draws(self, length: Any, count: Any) -> tuple[int, int]:
+        """`length` and `count` of a sample, judged."""
+        width = len((self._schema or {}).get("columns", ())) or 1
+        count = checks.counted("count", count, 2 * width)
+        return checks.counted("length", length, 2 * width * count), count
+
     def _drawn(self, y: np.ndarray, inputs: np.ndarray | None = None) -> Sequences:
         """Draws (count, length, p), and the inputs that drove them, as sequences under the training data's names."""
         count, length, _ = y.shape
+        if not np.isfinite(y).all() or checks.too_large(y).any():
+            raise NumericalError(f"the model's dynamics explode within {length} steps; pass a shorter `length`")
         schema = self._schema or {}
         return Sequences(
             y.reshape(count * length, -1),
@@ -215,6 +228,7 @@ class Density(Model):
         Missing entries are integrated out. Returns (N,), one a sequence, or with ``per_step=True`` packed (rows,): the
         log density of each step given the earlier steps of its sequence.
         """
+        per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
         return self._log_prob_steps(seqs) if per_step else self._log_prob(seqs)
 

@@ -68,12 +68,9 @@ class CellNetwork(Model):
 
     def respond(self, x: Any) -> np.ndarray:
         """(T, out) the outputs for inputs x (T, d); (T,) serves all inputs alike."""
-        given = np.asarray(x, dtype=np.float64)
-        width = self.module.rnn.input_size
-        given = np.broadcast_to(given[:, None], (len(given), width)) if given.ndim == 1 else given
-        given = checks.array("x", given, (None, width))
+        given = checks.signal("x", x, self.module.rnn.input_size)
         with torch.no_grad():
-            return np.asarray(self.module(torch.tensor(np.array(given))[None])[0][0].numpy())
+            return np.asarray(self.module(torch.tensor(given)[None])[0][0].numpy())
 
     def memory(self, data: Any = None) -> Memory:
         """From the cell's Jacobian at rest: the spectral radius of ∂s[t]/∂s[t−1] at zero input and state."""
@@ -127,6 +124,7 @@ class EmbeddedRNN(CellNetwork):
 
     def log_prob(self, data: Any, per_step: bool = False) -> np.ndarray:
         """Log density in nats under innovations N(0, F), (N,) or packed (rows,)."""
+        per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
         root = np.linalg.cholesky(self.parameters["innovation_cov"])
         z = np.linalg.solve(root, (seqs.values - self._predicted(seqs)).T)

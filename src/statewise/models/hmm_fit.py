@@ -28,6 +28,7 @@ from statewise.models.hmm_verbs import HiddenMarkovVerbs, rows_of
 from statewise.models.standard_errors import HasStandardErrors, Part, estimates_of
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
+from statewise.sequences.scaling import refuse_tiny
 from statewise.sequences.sequences import Sequences
 
 _WARM = 20  # iterations of EM before quasi-Newton steps
@@ -113,6 +114,7 @@ class HiddenMarkovFit(HiddenMarkovVerbs, HasStandardErrors, Trainable):
         restarts = checks.Integer(1, 10_000).check("restarts", restarts)
         init = checks.Choice(("kmeans", "random", "current")).check("init", init)
         seqs = self._receive_anew(data)
+        refuse_tiny(seqs)
         seed = checks.Optional(checks.Integer()).check("seed", seed)
         rows, known = rows_of(seqs), known_labels(known_states, seqs, self._options["states"])
         starts = list(self._starts(seqs, rows, known, init, restarts, seed))

@@ -37,7 +37,10 @@ class Parameter:
         return self._array(name, value)
 
     def _array(self, name: str, value: Any) -> np.ndarray:
-        axes = np.ndim(value)
+        try:
+            axes = np.ndim(value)
+        except ValueError:  # ragged
+            axes = 0
         if not 1 <= axes <= 4:
             raise InputError(f"`{name}` is {checks.shown(value)}; pass one entry for each state")
         return checks.array(name, value, (None,) * axes)
@@ -107,7 +110,10 @@ class LogOdds:
     may_exclude: bool = False
 
     def check(self, name: str, value: Any) -> np.ndarray:
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError:  # ragged
+            array = np.empty(0, dtype=object)
         never = array == -np.inf if self.may_exclude and array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
         finite = np.where(never, 0.0, array) if never.any() else value
         return np.asarray(np.where(never, -np.inf, checks.array(name, finite, (None,) * self.axes)))
@@ -180,14 +186,19 @@ def known_labels(given: Any, seqs: Sequences, states: int) -> np.ndarray | None:
     """(rows,) known states as whole numbers, −1 where not known."""
     if given is None:
         return None
-    each = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in given]
+    try:
+        each = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in given]
+        packed = np.concatenate(each)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"`known_states` is {checks.shown(given)}; pass one number a step, and −1 where not known"
+        ) from None
     lengths = [len(one) for one in each]
     if lengths != [1] * seqs.rows and lengths != seqs.lengths.tolist():
         raise InputError(
             f"`known_states` has parts of lengths {lengths[:5]}; pass one number a step, in the lengths "
             f"{seqs.lengths.tolist()[:5]} of the sequences"
         )
-    packed = np.concatenate(each)
     packed = np.where(np.isnan(packed), -1.0, packed)
     wrong = (packed != np.floor(packed)) | (packed < -1) | (packed >= states)
     if wrong.any():

@@ -90,7 +90,10 @@ def select_states(
         2
     """
     criterion = checks.Choice(CRITERIA).check("criterion", criterion)
-    sizes = [checks.Integer(1, 10_000).check("states", size) for size in states]
+    sizes = [
+        checks.Integer(1, 10_000).check("states", size)
+        for size in checks.listed("states", states, "numbers of states such as (1, 2, 3)")
+    ]
     if not sizes:
         raise InputError("`states` is empty; pass numbers of states such as range(1, 7)")
     seqs = as_sequences(data)

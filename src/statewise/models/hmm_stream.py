@@ -63,14 +63,14 @@ class HMMStream:
             InputError: a wrong shape, or numbers that the family cannot have.
             NumericalError: the row is impossible in every state that the chain can be in; the stream stays as it was.
         """
-        row = checks.array("y", np.atleast_1d(y), (self._emission.dim,), allow_nan=True)
+        row = checks.row("y", y, self._emission.dim, allow_nan=True)
         seen = np.concatenate([self._before, row[None]])
         u, given = None, None
         if self._inputs is not None and inputs is None:
             raise InputError(f"`inputs` is missing; pass the {len(self._inputs)} inputs of this step")
         if inputs is not None:
             width = None if self._inputs is None else len(self._inputs)
-            given = checks.array("inputs", np.atleast_1d(inputs), (width,))
+            given = checks.row("inputs", inputs, width)
             u = np.concatenate([np.zeros((len(self._before), len(given))), given[None]])
         log_density = self._emission.log_likelihood(Rows(seen, inputs=u))[-1]
         ahead = self._ahead() if self.step else self.probs
@@ -96,7 +96,7 @@ class HMMStream:
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps; arguments as in the model's `forecast`."""
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._model._steps_ahead(steps, 1, self._emission.states)
         if not self.step:
             raise InputError("the stream has seen no step yet; call `update` first")
         now = None if self._inputs is None else self._inputs[None]

@@ -126,7 +126,7 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         The share of draws in a state at a step is its smoothed probability; a draw is a whole path.
         """
         seqs = self._receive(data)
-        count = checks.Integer(1).check("count", count)
+        count = checks.counted("count", count, seqs.rows)
         return discrete_paths.posterior_paths(*self._table(seqs), count, generator(seed))
 
     def predict(self, data: Any) -> Predicted:
@@ -158,7 +158,7 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
         An autoregression, whose law depends on what is drawn before, is forecast by 2 000 paths; all else is exact.
         """
         seqs = self._receive(data)
-        steps, level = checks.Integer(1).check("steps", steps), checks.levels(level)
+        steps, level = self._steps_ahead(steps, len(seqs), self._laws[1].states), checks.levels(level)
         ends = seqs.offsets[1:] - 1
         last = discrete_any.filter(*self._table(seqs)).probs[ends]
         back = self._laws[1].look_back
@@ -181,7 +181,8 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
             array([[0.2 , 0.8 ],
                    [0.34, 0.66]])
         """
-        seqs, steps = self._receive(data), checks.Integer(1).check("steps", steps)
+        seqs = self._receive(data)
+        steps = self._steps_ahead(steps, len(seqs), self._laws[1].states)
         ends, driven = seqs.offsets[1:] - 1, isinstance(self._laws[0], InputChain)
         last = discrete_any.filter(*self._table(seqs)).probs[ends]
         now = None if seqs.inputs is None else seqs.inputs[ends]
@@ -257,7 +258,7 @@ class HiddenMarkovVerbs(Density, HasDiscreteStates):
 
         `inputs` (count, length, u), or (length, u) for all alike, of families and transitions that depend on inputs.
         """
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         (chain, emission), rng = self._laws, generator(seed)
         driving = self._inputs_for(inputs, count, length)
         if isinstance(chain, InputChain):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -18,7 +17,8 @@ from statewise.models.label_stream import LabelStream
 from statewise.results.fit import FitResult, Memory, half_life
 from statewise.results.labels import DecodedLabels, LabelProbs, LabelScores
 from statewise.sequences.build import as_sequences
-from statewise.sequences.sequences import Sequences
+from statewise.sequences.scaling import refuse_tiny
+from statewise.sequences.sequences import Sequences, most_symbols
 
 _MEMORY_STEPS, _MEMORY_SEQUENCES = 1000, 32
 _SCALINGS = ("value_mean", "value_scale", "input_mean", "input_scale")
@@ -30,7 +30,7 @@ class ClassWeight:
     """None, 'balanced', or a weight for each label, as a mapping or pairs; kept as pairs."""
 
     def check(self, name: str, value: Any) -> Any:
-        if value is None or value == "balanced":
+        if value is None or (isinstance(value, str) and value == "balanced"):
             return value
         try:
             pairs = list(dict(value).items())
@@ -114,6 +114,7 @@ class Labeller(Model, Trainable):
                 )
             given["seed"] = int(generator(None).integers(2**31))
         seqs = as_sequences(data)
+        refuse_tiny(seqs)
         known, codes, classes = self._labels(seqs, unlabelled)
         plan = LabelPlan(
             seqs,
@@ -240,6 +241,7 @@ class Labeller(Model, Trainable):
         With ``per_step=True`` one for each label, 0 where it is not known.
         """
         _ = self.parameters
+        per_step = checks.Flag().check("per_step", per_step)
         seqs = self._receive(data)
         known, codes = self._known(seqs)
         each = np.where(known, self._label_log_probs(seqs)[np.arange(len(codes)), codes], 0.0)
@@ -309,6 +311,8 @@ def known_labels(labels: np.ndarray, unlabelled: Any = None) -> tuple[np.ndarray
         if labels.dtype.kind in "US":
             known = labels != ""
     if unlabelled is not None:
+        if np.ndim(unlabelled):
+            raise InputError(f"`unlabelled` is {checks.shown(unlabelled)}; pass one label")
         known = known & (plain_labels != unlabelled)
     return known, plain_labels
 
@@ -317,7 +321,7 @@ def symbols_of(seqs: Sequences, options: dict[str, Any]) -> int | None:
     """How many symbols the values are codes of; None for numbers."""
     if seqs.symbols is None and options["embedding"] is None:
         return None
-    count = max(len(seqs.symbols or ()), int(np.nanmax(seqs.values, initial=1.0)) + 1)
+    count = most_symbols(seqs)
     judge_codes(seqs, count)
     return count
 
@@ -336,4 +340,4 @@ def judge_codes(seqs: Sequences, count: int) -> None:
 
 def path_of(checkpoint: Any) -> str | None:
     """A checkpoint's path as text."""
-    return None if checkpoint is None else os.fspath(checkpoint)
+    return checks.Optional(checks.File()).check("checkpoint", checkpoint)

@@ -67,12 +67,8 @@ class LeakyIntegrator(Model):
 
     def respond(self, x: Any) -> np.ndarray:
         """(T, units) the state after each step, from 0, for inputs x of shape (T,) for all units alike, or (T, units)."""
-        given = np.asarray(x, dtype=np.float64)
-        given = given[:, None] if given.ndim == 1 else given
         units = len(self.parameters["tau"])
-        given = checks.array(
-            "x", np.broadcast_to(given, (len(given), units)) if given.shape[1] == 1 else given, (None, units)
-        )
+        given = checks.signal("x", x, units)
         found, c = np.empty(given.shape), np.zeros(units)
         for t, row in enumerate(given):
             c = self.forget * c + self.input_weight * row
@@ -81,7 +77,7 @@ class LeakyIntegrator(Model):
 
     def frequency_response(self, omega: Any) -> np.ndarray:
         """(frequencies, units) H(e^{jω}), for ω in radians a step."""
-        turn = np.exp(-1j * np.asarray(omega, dtype=np.float64))
+        turn = np.exp(-1j * checks.row("omega", omega, None))
         return np.asarray(self.input_weight / (1 - self.forget * turn[:, None]))
 
     def memory(self, data: Any = None) -> Memory:
@@ -91,7 +87,7 @@ class LeakyIntegrator(Model):
 
 
 def _positive(name: str, value: Any) -> np.ndarray:
-    table = checks.array(name, np.atleast_1d(np.asarray(value, dtype=np.float64)), (None,))
+    table = checks.row(name, value, None)
     if not len(table) or (table <= 0).any():
         raise InputError(f"`{name}` is {checks.shown(value)}; pass numbers above 0")
     return table

@@ -24,6 +24,15 @@ from statewise.sequences.calendar import future_times
 from statewise.sequences.sequences import Sequences
 
 
+def refuse_unobserved(seqs: Sequences) -> None:
+    """Refuse to fit to a column of which nothing is known."""
+    empty = np.isnan(seqs.values).all(axis=0)
+    if empty.any():
+        raise InputError(
+            f"column {seqs.columns[int(empty.argmax())]!r} has no observed entry; leave it out of the values"
+        )
+
+
 class LinearGaussian(Density, HasGaussianStates):
     """A model with a state-space form x[t+1] = A x[t] + …, y[t] = C x[t] + …; a subclass says what that form is."""
 
@@ -104,7 +113,7 @@ class LinearGaussian(Density, HasGaussianStates):
             seed: of the draws.
         """
         seqs = self._receive(data)
-        count = checks.Integer(1).check("count", count)
+        count = checks.counted("count", count, seqs.rows * self._system_for(seqs).n)
         return simulation.simulate_states(self._system_for(seqs), seqs, count, generator(seed))
 
     def forecast(
@@ -120,7 +129,7 @@ class LinearGaussian(Density, HasGaussianStates):
             seed: unused, the distributions are exact; there so that all models take the same arguments.
         """
         seqs = self._receive(data)
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._steps_ahead(steps, len(seqs))
         future = self._future_inputs(inputs, len(seqs), steps)
         marginals = self._ahead(seqs, steps, future)
         return Forecast(marginals, checks.levels(level), seqs.ids, seqs.columns, future_times(seqs, steps))
@@ -130,7 +139,7 @@ class LinearGaussian(Density, HasGaussianStates):
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps; a fitted model with a diffuse start begins where its first training sequence ended."""
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         given = self._future_inputs(inputs, count, length)
         y = filtering.sample(self._system_of_steps(length), length, count, generator(seed), given)
         return self._drawn(y, given)

@@ -128,7 +128,7 @@ class LinearRNN(Density):
     ) -> Forecast:
         """Gaussian predictive distributions: the network fed with its own predictions, and their innovations' variances added up."""
         seqs = self._receive(data)
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._steps_ahead(steps, len(seqs))
         future = self._future_inputs(inputs, len(seqs), steps)
         own = self._weights()
         A, C, K, roots = own["transition"], own["observation"], own["gain"], np.tril(own["innovation_chol"])
@@ -163,7 +163,7 @@ class LinearRNN(Density):
 
     def sample(self, length: int = 100, count: int = 1, seed: int | None = None, inputs: Any = None) -> Sequences:
         """`count` sequences of `length` steps: each step is the prediction plus an innovation drawn from N(0, F[t])."""
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         given = self._future_inputs(inputs, count, length)
         own, rng = self._weights(), generator(seed)
         C, K, roots = own["observation"], own["gain"], np.tril(own["innovation_chol"])

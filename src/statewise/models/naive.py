@@ -15,6 +15,7 @@ from statewise.inference.system import System, system
 from statewise.models.base import Trainable
 from statewise.models.linear_gaussian import LinearGaussian, refuse_dependence
 from statewise.results.fit import FitResult
+from statewise.sequences.scaling import refuse_tiny
 
 
 class Naive(LinearGaussian, Trainable):
@@ -53,6 +54,7 @@ class Naive(LinearGaussian, Trainable):
         begun = time.perf_counter()
         self._schema = None
         seqs = self._receive(data)
+        refuse_tiny(seqs)
         season = self._options["season"]
         differences = np.concatenate([np.zeros((0, seqs.dim))] + [y[season:] - y[:-season] for y in seqs.arrays()])
         seen = ~np.isnan(differences)

@@ -8,12 +8,22 @@ from typing import Any
 import numpy as np
 
 from statewise._core import checks
-from statewise._core.errors import InputError, UnsupportedError
+from statewise._core.errors import InputError, NumericalError, UnsupportedError
 from statewise.inference.steady import spectral_radius
 from statewise.models.base import Model
 from statewise.results.fit import Memory, half_life
 
 METHODS = ("euler", "midpoint", "rk4", "exponential-euler")
+
+
+def settled(path: np.ndarray) -> np.ndarray:
+    """The states of a path, if all are finite."""
+    if not np.isfinite(path).all():
+        step = int(np.argwhere(~np.isfinite(path))[0][0])
+        raise NumericalError(
+            f"the state is not finite from step {step} on; pass a smaller `dt`, fewer `steps` or a stable `f`"
+        )
+    return path
 
 
 class Field:
@@ -92,15 +102,30 @@ class ODE(Model):
         """(steps + 1, n) the states from `start` (n,) on, at the times 0, dt, 2 dt, …"""
         import torch
 
-        start = checks.array("start", start, (None,))
-        steps = checks.Integer(0).check("steps", steps)
+        start = self._start(start)
+        steps = checks.counted("steps", steps, 2 * len(start), low=0)
         state, found = torch.tensor(start)[None], [start]
         cell = self.cell()
         with torch.no_grad():
             for _ in range(steps):
                 state = cell.step(state)
                 found.append(state[0].numpy())
-        return np.stack(found)
+        return settled(np.stack(found))
+
+    def _start(self, start: Any) -> np.ndarray:
+        """(n,) a state that f takes: of the matrix's size, or one for which the callable gives rates of its shape."""
+        import torch
+
+        f = self._options["f"]
+        state = checks.row("start", start, len(f) if isinstance(f, np.ndarray) else None)
+        if not isinstance(f, np.ndarray):
+            with torch.no_grad():
+                rates = f(torch.tensor(state)[None])
+            if not isinstance(rates, torch.Tensor) or rates.shape != (1, len(state)):
+                raise InputError(
+                    f"`f` gives {checks.shown(rates)} for a state of shape (1, {len(state)}); return a tensor of that shape"
+                )
+        return state
 
     def memory(self, data: Any = None) -> Memory:
         """From the eigenvalues of one step, for f(h) = A h.

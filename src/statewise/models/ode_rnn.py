@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
 from statewise.models.base import Model
+from statewise.models.ode import ODE, settled
 from statewise.nn.ode_cell import ODECell
 from statewise.results.fit import Memory
 
@@ -37,13 +39,21 @@ class ODERNN(Model):
         """Weights of the network."""
         return sum(p.numel() for p in self.module.parameters())
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Not possible: save the ODE that it was made from."""
+        raise UnsupportedError(
+            "an ODERNN has no parameters of its own; save the ODE that it was made from, and convert it again"
+        )
+
     def solve(self, start: Any, steps: int) -> np.ndarray:
         """(steps + 1, n) the states from `start` (n,) on, as the network runs."""
-        start = checks.array("start", start, (None,))
-        steps = checks.Integer(1).check("steps", steps)
+        module = self.module
+        assert isinstance(self._source, ODE)
+        start = self._source._start(start)
+        steps = checks.counted("steps", steps, 2 * len(start), low=1)
         with torch.no_grad():
-            after = self.module(torch.tensor(start)[None], steps)[0].numpy()
-        return np.vstack([start, after])
+            after = module(torch.tensor(start)[None], steps)[0].numpy()
+        return settled(np.vstack([start, after]))
 
     def memory(self, data: Any = None) -> Memory:
         """As of the ODE."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from statewise._core import checks
 from statewise._core.errors import InputError, UnsupportedError
 from statewise.models.labeller import Labeller
 from statewise.models.recurrent import Recurrent
@@ -49,6 +50,8 @@ def export_onnx(what: Any, path: str | os.PathLike[str], initial_state: bool = F
         >>> export_onnx(model, "nile.onnx").name
         'nile.onnx'
     """
+    path = checks.File().check("path", path)
+    initial_state = checks.Flag().check("initial_state", initial_state)
     if isinstance(what, Recurrent):
         return _recurrent(what, path)
     if isinstance(what, Labeller):

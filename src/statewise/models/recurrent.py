@@ -24,7 +24,8 @@ from statewise.results.fit import FitResult, Memory, half_life
 from statewise.results.forecast import Forecast
 from statewise.results.predicted import Predicted
 from statewise.sequences.build import as_sequences
-from statewise.sequences.sequences import Sequences
+from statewise.sequences.scaling import refuse_tiny
+from statewise.sequences.sequences import Sequences, most_symbols
 
 if TYPE_CHECKING:
     from statewise.fitting.sgd import Training
@@ -202,11 +203,12 @@ class Recurrent(Density, Trainable):
         share = checks.Real(0.0, 0.9).check("validation", validation)
         window = checks.Integer(2).check("window", window)
         carry = checks.Flag().check("carry", carry)
-        path = None if checkpoint is None else os.fspath(checkpoint)
+        path = checks.Optional(checks.File()).check("checkpoint", checkpoint)
         if seed is None and path is not None:
             raise InputError("`checkpoint` is given but `seed` is None, so that no later fit could go on; pass a seed")
         seed = int(generator(seed).integers(2**31)) if seed is None else checks.Integer().check("seed", seed)
         seqs = as_sequences(data)
+        refuse_tiny(seqs)
         output = self._output(seqs.dim, symbol_count(seqs) if self._options["output"] == "categorical" else None)
         plan = Plan(judged(seqs, output), share, window, output, self._options["time_aware"])
         if monitor is not None and not callable(getattr(monitor, "step", None)):
@@ -320,7 +322,7 @@ class Recurrent(Density, Trainable):
             NumericalError: the fitted dynamics explode within `length`.
         """
         parameters = self.parameters
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         given = self._future_inputs(inputs, count, length)
         y = sampling.sample_paths(
             self._options["cell"], parameters, length, count, given, generator(seed), self._output(self._dim)
@@ -362,8 +364,7 @@ def _memory_rate(cell: str, parameters: Mapping[str, np.ndarray], seqs: Sequence
 
 def symbol_count(seqs: Sequences) -> int:
     """The number of symbols that coded sequences have; 2 at least."""
-    found = 0 if seqs.symbols is None else len(seqs.symbols)
-    return max(found, int(np.nanmax(seqs.values, initial=1.0)) + 1)
+    return most_symbols(seqs)
 
 
 def judged(seqs: Sequences, output: Output) -> Sequences:

@@ -49,7 +49,7 @@ class RecurrentReading(Reading):
         **options: Any,
     ) -> Forecast:
         model, parameters = self.model, self.model.parameters
-        steps, levels = checks.Integer(1).check("steps", steps), checks.levels(level)
+        steps, levels = model._steps_ahead(steps, len(ids), sampling.PATHS), checks.levels(level)
         method = _METHODS.check("method", options.get("method", "sampling"))
         given = model._future_inputs(inputs, len(ids), steps)
         past = self.past(ids, origins)

@@ -59,11 +59,11 @@ class RecurrentStream:
         Raises:
             InputError: a wrong shape, or values that the output cannot have.
         """
-        row = checks.array("y", np.atleast_1d(y), (self._output.dim,), allow_nan=True)
+        row = checks.row("y", y, self._output.dim, allow_nan=True)
         wrong, wanted = self._output.judge(row)
         if wrong.any():
             raise InputError(f"`y` has the value {row[wrong][0]:g}; output {self._output.name!r} is for {wanted}")
-        u = self._model._future_inputs(None if inputs is None else np.atleast_1d(inputs)[None], 1, 1)
+        u = self._model._future_inputs(None if inputs is None else checks.row("inputs", inputs, None)[None], 1, 1)
         gap = np.full((1, 1), 1.0 if self.step else 0.0)
         if elapsed is not None and self.step and "time_unit" in self._params:
             gap[:] = checks.Real(0.0).check("elapsed", elapsed) / self._params["time_unit"][0]
@@ -78,7 +78,8 @@ class RecurrentStream:
 
     def forecast(self, steps: int = 1, level: Any = (80, 95), inputs: Any = None, seed: int | None = 0) -> Forecast:
         """Predictive distributions of the next `steps` steps, at usual gaps; arguments as in the model's `forecast`."""
-        steps, count = checks.Integer(1).check("steps", steps), sampling.PATHS
+        count = sampling.PATHS
+        steps = self._model._steps_ahead(steps, 1, count)
         given = self._model._future_inputs(inputs, 1, steps)
         noise = generator(seed).standard_normal((steps, count, self._output.noise_size))
         paths = sampling.simulate(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from statewise import __version__
+from statewise._core import checks
 from statewise._core.errors import InputError, ModelFileError, StatewiseError
 from statewise._core.files import write_atomically
 from statewise._core.outcome import Outcome
@@ -33,7 +34,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to the folder `path`, replacing a model that is there."""
     from safetensors.numpy import save as to_safetensors
 
-    folder = Path(path)
+    folder = Path(checks.File().check("path", path))
     if folder.exists() and not folder.is_dir():
         raise InputError(f"`path` is the existing file {str(folder)!r}; pass the name of a folder for the model")
     _ = model.parameters  # a model without any has nothing to save
@@ -86,13 +87,27 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises:
         ModelFileError: the folder has no model, or it is truncated, altered, or from a newer format.
     """
-    folder = Path(path)
+    folder = Path(checks.File().check("path", path))
     record = _read_record(folder)
     try:
-        return _rebuild(record, _read_arrays(folder, record))
-    except ModelFileError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError, StatewiseError) as error:
+        arrays = _read_arrays(folder, record)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"{folder}: the record does not say which arrays there are ({error}); save the model again"
+        ) from error
+    try:
+        with np.errstate(divide="raise", invalid="raise"):  # of numbers that no fit leaves
+            return _rebuild(record, arrays)
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+        StatewiseError,
+    ) as error:
         raise ModelFileError(f"{folder}: the model file is inconsistent ({error}); save the model again") from error
 
 

@@ -21,6 +21,7 @@ from statewise.results.marginals import SampleMarginals
 from statewise.results.predicted import Predicted
 from statewise.sequences.build import as_sequences
 from statewise.sequences.calendar import future_times
+from statewise.sequences.scaling import refuse_tiny
 from statewise.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class StartedRecurrent(Density, Trainable):
         window = checks.Integer(2).check("window", window)
         seed = int(generator(seed).integers(2**31)) if seed is None else checks.Integer().check("seed", seed)
         seqs = as_sequences(data)
+        refuse_tiny(seqs)
         models, notes = _fitted_starts(self._options, seqs)
         self._options["start"] = models[0] if not self._options["per_series"] else self._options["start"]
         self._learn_schema(seqs)
@@ -237,7 +239,7 @@ class StartedRecurrent(Density, Trainable):
             UnsupportedError: an HMM whose laws look back at earlier rows, once the network has added to it.
         """
         seqs = self._receive(data)
-        steps, levels = checks.Integer(1).check("steps", steps), checks.levels(level)
+        steps, levels = self._steps_ahead(steps, len(seqs), _PATHS), checks.levels(level)
         given = self._future_inputs(inputs, len(seqs), steps)
         part, group = self._applied, self._groups(seqs)
         if part.network.is_start():
@@ -252,7 +254,7 @@ class StartedRecurrent(Density, Trainable):
         Raises:
             UnsupportedError: with per_series=True there is no one model to draw from.
         """
-        length, count = checks.Integer(1).check("length", length), checks.Integer(1).check("count", count)
+        length, count = self._draws(length, count)
         if self._options["per_series"]:
             raise UnsupportedError(
                 "with per_series=True there is no one classical model to draw from; forecast a series instead"

@@ -19,12 +19,13 @@ from statewise.inference.subspace import subspace_system
 from statewise.inference.system import System
 from statewise.inference.varying import Clock, Continuous, Steps, discretised
 from statewise.models.base import Trainable
-from statewise.models.linear_gaussian import LinearGaussian
+from statewise.models.linear_gaussian import LinearGaussian, refuse_unobserved
 from statewise.models.state_space_form import LETTERS, TIME_UNITS, checked_system, clock, in_time, with_future
 from statewise.models.stream import Stream
 from statewise.results.fit import FitResult
 from statewise.results.marginals import GaussianMarginals
 from statewise.sequences.build import as_sequences
+from statewise.sequences.scaling import refuse_tiny
 from statewise.sequences.sequences import Sequences
 
 _MATRIX, _VECTOR = checks.Array(2, in_time=True), checks.Array(1, in_time=True)
@@ -202,6 +203,7 @@ class StateSpace(LinearGaussian, Trainable):
                 "the sequences have inputs, which a subspace start has no place for; pass sequences without them"
             )
         states = checks.Integer(1).check("states", states)
+        noise_cross = checks.Flag().check("noise_cross", noise_cross)
         longest = int(seqs.lengths.max()) // 3
         lags = checks.Integer(1).check(
             "lags", max(1, min(max(10, -(-states // seqs.dim)), longest)) if lags is None else lags
@@ -264,6 +266,8 @@ class StateSpace(LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         names = self._free_names(fix, method)
         seqs = self._receive(data)
+        refuse_tiny(seqs)
+        refuse_unobserved(seqs)
         sys = self._given
         details: dict[str, float] = {}
         if method == "em":
@@ -317,10 +321,10 @@ class StateSpace(LinearGaussian, Trainable):
         own = [name for name in own if method == "mle" or name != "noise_cross"]
         own = [name for name in own if not in_time(name, self._options[name])]
         own += _START if estimated else ()
-        fixed = (fix,) if isinstance(fix, str) else tuple(fix)
+        fixed = (fix,) if isinstance(fix, str) else tuple(checks.listed("fix", fix, f"names out of {', '.join(own)}"))
         for name in fixed:
-            if name not in own:
-                raise InputError(f"`fix` has {name!r}; pass names out of {', '.join(own)}")
+            if not isinstance(name, str) or name not in own:
+                raise InputError(f"`fix` has {checks.shown(name)}; pass names out of {', '.join(own)}")
         free = [name for name in own if name not in fixed]
         if "noise_cross" in free and not {"state_noise", "observation_noise"} <= set(free):
             raise InputError(

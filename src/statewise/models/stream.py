@@ -66,14 +66,14 @@ class Stream:
             NumericalError: the observation had no variance given the past. The stream is then of no use any more.
         """
         sys = self._sys
-        row = checks.array("y", np.atleast_1d(y), (sys.p,), allow_nan=True)
+        row = checks.row("y", y, sys.p, allow_nan=True)
         width, u = sys.D.shape[1], None
         if width and inputs is None:
             raise InputError(f"`inputs` is missing; pass the {width} inputs of this step")
         if not width and inputs is not None:
             raise InputError("`inputs` was given but the model has no inputs; leave it out")
         if width:
-            u = checks.array("inputs", np.atleast_1d(inputs), (width,))[None]
+            u = checks.row("inputs", inputs, width)[None]
         values, offset = without_offsets(sys, row[None], u)
         kalman.filter_packed(
             0, 1, values, self._offsets, offset, sys.A, sys.C, sys.Q, sys.R, sys.S, self._m, self._P, self._W, self._reach,
@@ -91,7 +91,7 @@ class Stream:
         Raises:
             InputError: the steps seen so far do not settle a diffuse start.
         """
-        steps = checks.Integer(1).check("steps", steps)
+        steps = self._model._steps_ahead(steps, 1)
         future = self._model._future_inputs(inputs, 1, steps)
         labels = ((f"the stream has too few observations ({self.step} steps)"),)
         mean, var = filtering.ahead(self._sys, self._m, self._P, self._W, self._reach, steps, future, labels)

@@ -22,7 +22,7 @@ from statewise.models.standard_errors import HasStandardErrors, Part, estimates_
 from statewise.results.components import Components
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
-from statewise.sequences.scaling import standardise, standardise_inputs
+from statewise.sequences.scaling import refuse_tiny, standardise, standardise_inputs
 from statewise.sequences.sequences import Sequences
 
 _COMPONENTS = ("level", "trend", "seasonal", "cycle", "irregular")
@@ -153,6 +153,7 @@ class Structural(HasStandardErrors, LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         self._schema = None
         seqs = self._receive(data)
+        refuse_tiny(seqs)
         season = self._season(seqs)
         form = self._form(season)
         width = 0 if seqs.inputs is None else seqs.inputs.shape[1]

@@ -24,7 +24,7 @@ from statewise.models.standard_errors import HasStandardErrors
 from statewise.results.estimates import Estimates
 from statewise.results.fit import FitResult
 from statewise.results.impulse import ImpulseResponse
-from statewise.sequences.scaling import Scaling, standardise, standardise_inputs
+from statewise.sequences.scaling import Scaling, refuse_tiny, standardise, standardise_inputs
 from statewise.sequences.sequences import Sequences
 
 _FOLLOWED = 2  # searches of several columns that are followed to the end; half of the restarts if that is more
@@ -97,6 +97,7 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
         tol = checks.Real(0.0, 1.0, open_low=True).check("tol", tol)
         self._schema = None
         seqs = self._receive(data)
+        refuse_tiny(seqs)
         scaled, scaling, input_scaling, shape = self._prepare(seqs)
         found = self._search(scaled, shape, max_iter, tol, restarts, seed)
         self._learn_schema(seqs)
@@ -228,7 +229,7 @@ class VARMA(HasStandardErrors, LinearGaussian, Trainable):
             >>> VARMA(p=1).fit(seqs).impulse_response(steps=8).response.shape
             (9, 1, 1)
         """
-        steps = checks.Integer(0).check("steps", steps)
+        steps = checks.counted("steps", steps, self.mean.size**2 * (self.n_parameters + 1), low=0)
         orthogonal = checks.Flag().check("orthogonal", orthogonal)
         level = checks.levels(level)[0]
         own = self._parameters_in_letters()

@@ -62,7 +62,10 @@ def _nested(data: Any) -> np.ndarray:
     odd = next((cell for cell in flat if not (cell is None or isinstance(cell, (numbers.Real, np.number)))), None)
     if odd is not None:
         raise InputError(f"`data` contains {checks.shown(odd)}, which is not a number; {_WANTED}")
-    return np.array(data, dtype=np.float64)
+    try:
+        return np.array(data, dtype=np.float64)
+    except OverflowError:
+        raise InputError("`data` has a whole number too large for double precision; give it in larger units") from None
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -103,13 +106,9 @@ def from_arrays(
         inputs=None if exogenous is None else np.concatenate(exogenous),
         times=stamps,
         labels=None if labels is None else _pack_labels(labels, lengths),
-        ids=() if ids is None else tuple(ids),
-        columns=() if columns is None else (columns,) if isinstance(columns, str) else tuple(columns),
-        input_columns=()
-        if input_columns is None
-        else (input_columns,)
-        if isinstance(input_columns, str)
-        else tuple(input_columns),
+        ids=ids,  # type: ignore[arg-type]  # `Sequences` judges and completes the names
+        columns=columns,  # type: ignore[arg-type]  # as ids
+        input_columns=input_columns,  # type: ignore[arg-type]  # as ids
         season=season,
     )
 
@@ -119,6 +118,7 @@ def _listed(name: str, items: Any, lengths: list[int] | None) -> list[Any]:
     if (
         isinstance(items, (str, bytes))
         or not hasattr(items, "__iter__")
+        or getattr(items, "ndim", 1) == 0
         or is_frame(items)
         or isinstance(items, Sequences)
     ):
@@ -161,7 +161,7 @@ def _one(name: str, index: int, item: Any) -> np.ndarray:
     try:
         array = np.asarray(item)
         clean = array.astype(np.float64) if array.dtype.kind in "biufO" else None
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         clean = None
     if clean is None or (array.dtype.kind == "O" and any(isinstance(cell, str) for cell in array.flat)):
         raise InputError(
@@ -177,6 +177,9 @@ def _one(name: str, index: int, item: Any) -> np.ndarray:
     if np.isinf(clean).any():
         step = int(np.argwhere(np.isinf(clean))[0][0])
         raise InputError(f"{label} is infinite at step {step}; pass finite numbers, NaN where missing")
+    if checks.too_large(clean).any():
+        step = int(np.argwhere(checks.too_large(clean))[0][0])
+        raise InputError(f"{label} is {clean[checks.too_large(clean)][0]:g} at step {step}; {checks.UNITS}")
     return clean if clean.ndim == 2 else clean[:, None]
 
 

@@ -60,7 +60,10 @@ def parse_times(column: Any, name: str = "times", guess: bool = False) -> np.nda
     Raises:
         InputError: a time is missing or not understood; the message names its position, and says what to write.
     """
-    given = np.asarray(column)
+    try:
+        given = np.asarray(column)
+    except ValueError:
+        raise InputError(f"`{name}` is {checks.shown(column)}; pass one time a row") from None
     if given.ndim != 1:
         raise InputError(f"`{name}` has shape {given.shape}; pass one time a row")
     if np.issubdtype(given.dtype, np.datetime64):

@@ -68,6 +68,18 @@ class Scaling:
         return seqs
 
 
+def refuse_tiny(seqs: Sequences) -> None:
+    """Refuse a column that varies so little that its variance is not in the range of a double (one that is constant is left to the model)."""
+    seen = ~np.isnan(seqs.values)
+    high = np.where(seen, seqs.values, -np.inf).max(axis=0)
+    low = np.where(seen, seqs.values, np.inf).min(axis=0)
+    for name, range_, any_seen in zip(seqs.columns, high - low, seen.any(axis=0), strict=True):
+        if any_seen and 0 < range_ < 1 / checks.LARGEST:
+            raise InputError(
+                f"column {name!r} varies by {range_:.3g} in all, whose square is not in the range of a double; give it in smaller units"
+            )
+
+
 def standardise(seqs: Sequences) -> tuple[Sequences, Scaling]:
     """The sequences with each column's mean 0 and standard deviation 1 over its observed entries, and the scaling that
     undoes it.

@@ -56,13 +56,11 @@ class Sequences:
     season: int | None = None
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        if values.ndim == 1:
-            values = values[:, None]
-        values = checks.array("values", values, (None, None), allow_nan=True)
+        values = checks.array("values", _columns("values", self.values), (None, None), allow_nan=True)
         rows, dim = values.shape
         if rows == 0 or dim == 0:
             raise InputError(f"`values` has shape {values.shape}; pass at least one row and one column")
+        _refuse_large("values", values)
         self._put("values", _locked(values))
         self._put("lengths", _locked(_checked_lengths(self.lengths, rows)))
         self._put("inputs", _checked_inputs(self.inputs, rows))
@@ -76,7 +74,10 @@ class Sequences:
             "input_columns", _names("input_columns", self.input_columns, width, [f"u{k + 1}" for k in range(width)])
         )
         if self.symbols is not None:
-            self._put("symbols", tuple(self.symbols))
+            letters = (
+                self.symbols if isinstance(self.symbols, str) else checks.listed("symbols", self.symbols, "one a code")
+            )
+            self._put("symbols", tuple(letters))
         self._put("season", checks.Optional(checks.Integer(1)).check("season", self.season))
 
     def _put(self, name: str, value: Any) -> None:
@@ -178,11 +179,14 @@ class Sequences:
 
     def steps(self, start: int | None = None, stop: int | None = None) -> Sequences:
         """Steps `start` to `stop` (exclusive, as in a slice) of every sequence; sequences left empty are dropped."""
-        spans = [range(*slice(start, stop).indices(int(length))) for length in self.lengths]
+        rule = checks.Optional(checks.Integer(-(2**31)))
+        part = slice(rule.check("start", start), rule.check("stop", stop))
+        spans = [range(*part.indices(int(length))) for length in self.lengths]
         return self.cut([(span.start, span.stop) for span in spans])
 
     def cut(self, spans: Sequence[tuple[int, int]]) -> Sequences:
         """For each sequence, its steps from ``span[0]`` up to ``span[1]`` (exclusive); empty ones are dropped."""
+        spans = _checked_spans(spans, self.lengths)
         kept = [i for i, (start, stop) in enumerate(spans) if stop > start]
         if not kept:
             raise InputError("no sequence has a step left in the given range; choose an earlier start or a later stop")
@@ -248,6 +252,24 @@ def _locked(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _columns(name: str, given: Any) -> np.ndarray:
+    """A table as given, or a single column as a table of one."""
+    try:
+        table = np.asarray(given)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`{name}` is {checks.shown(given)}; pass numbers of shape (rows,) or (rows, columns)"
+        ) from None
+    return table[:, None] if table.ndim == 1 else table
+
+
+def _refuse_large(name: str, table: np.ndarray) -> None:
+    wrong = checks.too_large(table)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(f"`{name}` has the entry {table[row, column]:g} at row {row}, column {column}; {checks.UNITS}")
+
+
 def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
     try:
         clean = np.array(lengths, dtype=np.float64)
@@ -267,9 +289,8 @@ def _checked_lengths(lengths: Any, rows: int) -> np.ndarray:
 def _checked_inputs(inputs: Any, rows: int) -> np.ndarray | None:
     if inputs is None:
         return None
-    table = np.asarray(inputs)
-    table = table[:, None] if table.ndim == 1 else table
-    clean = checks.array("inputs", table, (rows, None), allow_nan=True)
+    clean = checks.array("inputs", _columns("inputs", inputs), (rows, None), allow_nan=True)
+    _refuse_large("inputs", clean)
     if np.isnan(clean).any():
         row, column = np.argwhere(np.isnan(clean))[0]
         raise InputError(
@@ -300,14 +321,23 @@ def _checked_times(times: Any, rows: int, lengths: np.ndarray) -> np.ndarray | N
 def _checked_labels(labels: Any, rows: int, count: int) -> np.ndarray | None:
     if labels is None:
         return None
-    clean = np.array(labels)
+    try:
+        clean = np.array(labels)
+    except ValueError:  # ragged
+        clean = np.empty((0, 0))
     if clean.ndim != 1 or len(clean) not in (rows, count):
         raise InputError(f"`labels` has shape {clean.shape}; pass one a step ({rows},) or one a sequence ({count},)")
     return _locked(clean)
 
 
 def _names(name: str, given: Any, size: int, default: Any) -> tuple[Any, ...]:
-    names = (given,) if isinstance(given, str) else tuple(given) if given is not None else ()
+    names = (
+        ()
+        if given is None
+        else (given,)
+        if isinstance(given, str)
+        else tuple(checks.listed(name, given, "a list of names"))
+    )
     names = tuple(item.item() if isinstance(item, np.generic) else item for item in names or default)
     if len(names) != size:
         raise InputError(f"`{name}` has {len(names)} names; pass {size}")
@@ -321,11 +351,24 @@ def _names(name: str, given: Any, size: int, default: Any) -> tuple[Any, ...]:
     return names
 
 
+def _checked_spans(spans: Any, lengths: np.ndarray) -> list[tuple[int, int]]:
+    table = checks.array("spans", checks.listed("spans", spans, "(start, stop) for each sequence"), (len(lengths), 2))
+    low, high = table.T
+    wrong = (low < 0) | (high > lengths) | (table != np.floor(table)).any(axis=1)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(f"`spans`[{i}] is {tuple(table[i].tolist())}; pass whole numbers from 0 to {lengths[i]}")
+    return [(int(start), int(stop)) for start, stop in table]
+
+
 def _positions(which: Any, count: int) -> np.ndarray:
     if isinstance(which, slice):
         picked = np.arange(count)[which]
     else:
-        given = np.atleast_1d(np.asarray(which))
+        try:
+            given = np.atleast_1d(np.asarray(which))
+        except ValueError:  # ragged
+            given = np.empty((1, 1), dtype=object)
         if given.dtype == bool and given.shape != (count,):
             raise InputError(f"the mask has {given.size} entries; pass one for each of the {count} sequences")
         if given.size and (given.dtype.kind not in "biu" or given.ndim > 1):
@@ -345,6 +388,14 @@ def _same(a: Any, b: Any) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     return bool(np.array_equal(a, b, equal_nan=np.issubdtype(a.dtype, np.floating)))
+
+
+def most_symbols(seqs: Sequences) -> int:
+    """How many symbols the values are codes of: as many as are named, or as the largest code says; 2 at least."""
+    largest = float(np.nanmax(seqs.values, initial=1.0))
+    if largest >= 1e6:
+        raise InputError(f"the values have the code {largest:g}; number the symbols 0, 1, 2, … without gaps")
+    return max(len(seqs.symbols or ()), int(largest) + 1)
 
 
 def observed_steps(values: np.ndarray) -> int:

@@ -84,6 +84,9 @@ class Table:
             raise DataError(
                 f"{self.place(row, name)}: the number is infinite; correct it, or leave the cell empty if it is missing"
             )
+        if checks.too_large(numbers).any():
+            row = int(np.flatnonzero(checks.too_large(numbers))[0])
+            raise DataError(f"{self.place(row, name)}: the number is {numbers[row]:g}; {checks.UNITS}")
         return numbers
 
     def _parse(self, name: str) -> tuple[np.ndarray, int | None]:
@@ -233,7 +236,8 @@ def _roles(table: Table, values: Any, time: Any, id: Any, inputs: Any, label: An
 
 
 def _many(names: Any) -> list[Any]:
-    return [] if names is None else [names] if isinstance(names, str) or not hasattr(names, "__iter__") else list(names)
+    single = isinstance(names, str) or not hasattr(names, "__iter__") or getattr(names, "ndim", 1) == 0
+    return [] if names is None else [names] if single else list(names)
 
 
 def _refuse_twice(chosen: dict[str, list[str]]) -> None:

@@ -84,9 +84,7 @@ def read(
     Example:
         >>> seqs = read("series.csv", values=["gdp"], time="date", id="country")  # doctest: +SKIP
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"`path` is {checks.shown(path)}; pass the name of a file")
-    file = Path(path)
+    file = Path(checks.File().check("path", path))
     suffix = file.suffix.lower()
     if file.is_dir() or (suffix == ".txt" and file.is_file() and physionet.is_record(file)):
         _refuse_columns(file, values=values, time=time, id=id, inputs=inputs, label=label)

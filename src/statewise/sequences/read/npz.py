@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from statewise._core import checks
 from statewise._core.errors import DataError, InputError
 from statewise._core.files import write_atomically
 from statewise.sequences.read.files import content
@@ -32,7 +33,7 @@ def write_npz(seqs: Sequences, path: str | os.PathLike[str]) -> Path:
         InputError: an id or a label that is neither text, a number, True, False nor None, or a path without the suffix
             .npz.
     """
-    file = Path(path)
+    file = Path(checks.File().check("path", path))
     if file.suffix.lower() != ".npz":
         raise InputError(f"`path` is {str(file)!r}; give it the suffix .npz, so that it can be read back")
     odd = next((item for item in seqs.ids if not (item is None or isinstance(item, (str, int, float)))), None)

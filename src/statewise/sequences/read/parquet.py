@@ -19,10 +19,16 @@ def read_table(file: Path) -> Table:
     arrow = require("pyarrow", "parquet", f"reading {file}")
     try:
         frame = parquet.read_table(io.BytesIO(data)).to_pandas()
-    except (arrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{file}: this is not a valid Parquet file ({str(error).splitlines()[0]}); write it again"
-        ) from None
+    except (
+        arrow.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # the last three: its pandas metadata
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{file}: this is not a valid Parquet file ({why}); write it again") from None
     if frame.empty:
         raise DataError(
             f"{file}: there are {len(frame)} rows and {len(frame.columns)} columns; it needs at least one of each"

@@ -92,8 +92,10 @@ def _event(line: str, file: Path, number: int) -> tuple[int, str, float]:
     cells = line.strip().split(",")
     try:
         clock, what, value = cells
-        hours, minutes = clock.split(":")
-        return 60 * int(hours) + int(minutes), what, float(value)
+        hours, minutes = map(int, clock.split(":"))
+        if not (0 <= hours < 10**6 and 0 <= minutes < 60 and np.isfinite(float(value))):
+            raise ValueError(line)
+        return 60 * hours + minutes, what, float(value)
     except ValueError:
         raise DataError(f"{file}, line {number}: {line.strip()!r} is not hh:mm,parameter,value") from None
 
