@@ -129,7 +129,8 @@ def streams() -> Iterator[Entry]:
         y = subject_data(name)
         y = (y.values if isinstance(y, sw.Sequences) else np.asarray(y))[0]
         yield Entry(f"{name}.stream.update", _update_of(name), {"y": y})
-        yield Entry(f"{name}.stream.forecast", _forecast_of(name, y), {})
+        if not isinstance(fitted(name), (sw.Tagger, sw.Classifier)):  # whose readers have no forecast
+            yield Entry(f"{name}.stream.forecast", _forecast_of(name, y), {})
 
 
 def _update_of(name: str) -> Callable[..., Any]:

@@ -90,7 +90,8 @@ def test_a_stream_reads_anything(draw):
 
     def read() -> list[Any]:
         stream = fitted(name).stream()
-        return [*(stream.update(row) for row in rows), stream.forecast(2)]
+        ahead = [stream.forecast(2)] if hasattr(stream, "forecast") else []
+        return [*(stream.update(row) for row in rows), *ahead]
 
     judge.ends_well(read)
 

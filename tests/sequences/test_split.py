@@ -71,7 +71,7 @@ def test_split_at_a_number():
 
 
 def test_split_by_sequence_holds_out_the_last():
-    earlier, later = Sequences.from_arrays([[1], [2], [3], [4]], ids="abcd").split(0.7, by="sequence")
+    earlier, later = Sequences.from_arrays([[1], [2], [3], [4]], ids=list("abcd")).split(0.7, by="sequence")
     assert (earlier.ids, later.ids) == (("a", "b", "c"), ("d",))
 
 
@@ -207,7 +207,7 @@ def test_rolling_of_one_sequence_by_hand():
 
 def test_rolling_on_a_common_grid_by_hand():
     """a ends early, b starts late: each is only where it has rows before the origin."""
-    seqs = Sequences.from_arrays([range(4), range(3), range(8)], times=[range(4), [5, 6, 7], range(8)], ids="abc")
+    seqs = Sequences.from_arrays([range(4), range(3), range(8)], times=[range(4), [5, 6, 7], range(8)], ids=list("abc"))
     early, late = seqs.rolling(horizon=2, windows=2)
     assert (early.past.ids, early.future.ids, early.origins.tolist()) == (("a", "c"), ("c",), [4])
     assert (late.past.ids, late.future.ids, late.origins.tolist()) == (("a", "b", "c"), ("b", "c"), [1, 6])

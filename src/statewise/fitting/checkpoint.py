@@ -101,7 +101,8 @@ def _restore(run: Run, record: dict[str, Any], tensors: dict[str, torch.Tensor])
     carried = _under("carried:", tensors)
     run.carried.restore([carried[str(k)] for k in range(len(carried))])
     run.epoch_draws = tensors["epoch_draws"]
-    torch.set_rng_state(tensors["torch"])
+    if run.draws:
+        torch.set_rng_state(tensors["torch"])
     for name in ("epoch", "position", "loss_sum", "trace", "losses", "start_score", "finished"):
         setattr(run, name, record[name])
     run.stopping.best_score, run.stopping.best_epoch = record["best_score"], record["best_epoch"]

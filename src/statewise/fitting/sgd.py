@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from statewise._core.outcome import Outcome
 from statewise._core.progress import progress
 from statewise.fitting.checkpoint import Checkpoint
 from statewise.fitting.stopping import EarlyStopping
+from statewise.nn.seeding import seeded
 
 B = TypeVar("B")
 State = dict[str, torch.Tensor]
@@ -102,6 +104,7 @@ def train(
     carried: Carried | None = None,
     explain: Callable[[B], str] | None = None,
     watch: Callable[[B, torch.Tensor], None] | None = None,
+    draws: bool = True,
 ) -> Training:
     """Minimise an objective over batches, and keep the parameters with the best score.
 
@@ -120,12 +123,15 @@ def train(
         explain: batch -> where in it something is not finite, and what helps; asked once, when that has happened.
         watch: told of every batch and its loss, when the gradients are there and before they are clipped or anything is updated; a loss that
             is not finite has none. It must leave the module as it is.
+        draws: whether the module or the objective draws without a generator, such as for dropout. torch has one state for all threads, so
+            that such runs wait for each other; others run side by side.
 
     A loss, gradient or score that is NaN or infinite ends training at once with the outcome NOT_FINITE.
     """
-    with torch.random.fork_rng(devices=[]), progress(label, settings.epochs) as advance:
-        torch.default_generator.manual_seed(seed)
+    lent = seeded(seed) if draws else nullcontext()
+    with lent, progress(label, settings.epochs) as advance:
         run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain, watch)
+        run.draws = draws
         return run.loop(batches, torch.Generator().manual_seed(seed), advance)
 
 
@@ -162,6 +168,7 @@ class Run:
         self.epoch, self.position, self.loss_sum, self.start_score = 0, 0, 0.0, -math.inf
         self.epoch_draws = torch.empty(0, dtype=torch.uint8)
         self.finished: str | None = None
+        self.draws = True
 
     def loop(
         self,

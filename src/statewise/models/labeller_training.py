@@ -14,6 +14,7 @@ from statewise.fitting.sgd import Settings, Training, train
 from statewise.inference.labelling import step_gaps, step_inputs
 from statewise.models.recurrent_training import fingerprint, standard, usual_gap
 from statewise.nn.labeller import Labeller
+from statewise.nn.seeding import has_dropout, seeded
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, bucketed, cut_windows
 from statewise.sequences.sequences import Sequences
@@ -120,8 +121,7 @@ class _Problem:
         self.plan = plan
         x, gaps = step_inputs(plan.scaling, plan.seqs, plan.symbols), step_gaps(plan.scaling, plan.seqs)
         symbols = 0 if plan.symbols is None else plan.symbols * plan.seqs.dim
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
+        with seeded(child_seed(seed, 0) or 0):
             self.network = Labeller(
                 options["cell"],
                 options["hidden"],
@@ -210,5 +210,6 @@ def train_labeller(
             label=f"fitting {options['cell']}",
             checkpoint=file,
             explain=problem.explain,
+            draws=has_dropout(problem.network),
         )
     return problem.network.arrays() | plan.scaling, done

@@ -22,6 +22,7 @@ from statewise.nn.head import bias_for
 from statewise.nn.network import HeadOutput, RecurrentNetwork
 from statewise.nn.outputs import OUTPUTS, Output
 from statewise.nn.outputs.gaussian import normal_start
+from statewise.nn.seeding import seeded
 from statewise.nn.start import linear_start
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, bucketed, cut_windows
@@ -273,8 +274,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def _network(options: dict[str, Any], seen: Features, output: Output, seed: int) -> RecurrentNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
+    with seeded(child_seed(seed, 0) or 0):
         return RecurrentNetwork(
             options["cell"],
             seen.cell.shape[1],
@@ -376,6 +376,7 @@ def train_network(
             carried=problem,
             explain=problem.explain,
             watch=None if given.monitor is None else told,
+            draws=False,
         )
     losses = done.losses + problem.log_scale / problem.scored_steps
     return problem.network.arrays() | plan.scaling, replace(done, losses=losses)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from statewise._core.errors import UnsupportedError
+from statewise._core.errors import ModelFileError, UnsupportedError
 from statewise.inference.classical_gaussian import Scaling, unstacked, with_inputs
+from statewise.inference.system import AXES
 from statewise.models.hmm import HMM
 from statewise.models.started_gaussian import GaussianPart
 from statewise.models.started_markov import MarkovPart
@@ -47,6 +48,12 @@ def restored(options: Mapping[str, Any], parameters: Mapping[str, np.ndarray]) -
     if isinstance(options["start"], HMM):
         part = MarkovPart(options, options["start"], scaling, 0)
     else:
+        for name, axes in (AXES | {"m0": 1, "P0": 2, "Pinf": 2}).items():
+            have = parameters[f"start_{name}"].ndim
+            if have != axes + 1:
+                raise ModelFileError(
+                    f"the array start_{name} has {have} axes and needs {axes + 1}; save the model again"
+                )
         part = GaussianPart(options, unstacked(parameters, "start_"), scaling, 0)
     part.network.load(parameters)
     return part

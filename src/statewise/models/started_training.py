@@ -12,6 +12,7 @@ from statewise._core.seed import child_seed
 from statewise.fitting.sgd import Settings, Training, train
 from statewise.models.recurrent_training import training_steps
 from statewise.nn.classical_start import Path, StartedNetwork
+from statewise.nn.seeding import seeded
 from statewise.nn.threads import torch_threads
 from statewise.nn.windows import Windows, cut_windows
 from statewise.results.added import Added
@@ -24,8 +25,7 @@ _AT_ONCE = 256  # sequences applied beside each other
 
 def made(options: Mapping[str, Any], path: Path, width: int, seed: int) -> StartedNetwork:
     """An untrained network around a path, for units that see `width` numbers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(child_seed(seed, 0) or 0)
+    with seeded(child_seed(seed, 0) or 0):
         frozen = options["classical"] == "freeze"
         return StartedNetwork(options["cell"], width, options["hidden"], options["layers"], path, frozen)
 
@@ -113,6 +113,7 @@ def train_started(
             seed=child_seed(seed, 1) or 0,
             groups=network.groups(decay),
             label=label,
+            draws=False,
         )
         added = Added.of(problem.steps() - before, not network.is_start())
     if added.changed and not added.nats > added.standard_error:

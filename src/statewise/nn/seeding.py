@@ -1,0 +1,33 @@
+"""torch's global generator, lent to one job at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, what is drawn without a generator comes from this seed; outside, torch's global state is as it was.
+
+    Jobs in other threads wait for their turn, so that each has its own draws.
+    """
+    with _LOCK, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def has_dropout(module: nn.Module) -> bool:
+    """Whether a module draws at random when it is trained."""
+    shares = ("p", "dropout", "recurrent_dropout")
+    return any(
+        isinstance(share, float) and share > 0
+        for each in module.modules()
+        for share in (getattr(each, name, 0.0) for name in shares)
+    )
