@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from statewise import InputError, Sequences
-from statewise.sequences.scaling import Scaling, standardise
+from statewise.sequences.scaling import Scaling, refuse_tiny, standardise
 from tests.sequences.strategies import sequences
 
 
@@ -105,3 +105,14 @@ def test_scaling_is_read_only_and_judged():
         assert message in str(caught.value)
     with pytest.raises(InputError, match="the sequences have 2 columns but the scaling has 1"):
         scaling.apply(Sequences(np.zeros((3, 2)), [3]))
+
+
+@pytest.mark.parametrize("row", [1, 150])
+def test_a_column_whose_variance_is_out_of_range_is_refused_wherever_it_varies(row):
+    values = np.zeros((200, 2))
+    values[:, 0] = np.arange(200)
+    values[row, 1] = 1e-120
+    with pytest.raises(InputError, match="column 'y2' varies by 1e-120 in all"):
+        refuse_tiny(Sequences(values, [200]))
+    values[:, 1] = [np.nan, *np.zeros(198), np.nan]
+    refuse_tiny(Sequences(values, [200]))  # a constant column is the model's affair

@@ -13,6 +13,8 @@ from statewise.sequences.sequences import Sequences
 
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
+_FIRST = 64  # rows that tell whether a column varies, in nearly all data
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -70,14 +72,20 @@ class Scaling:
 
 def refuse_tiny(seqs: Sequences) -> None:
     """Refuse a column that varies so little that its variance is not in the range of a double (one that is constant is left to the model)."""
-    seen = ~np.isnan(seqs.values)
-    high = np.where(seen, seqs.values, -np.inf).max(axis=0)
-    low = np.where(seen, seqs.values, np.inf).min(axis=0)
-    for name, range_, any_seen in zip(seqs.columns, high - low, seen.any(axis=0), strict=True):
-        if any_seen and 0 < range_ < 1 / checks.LARGEST:
+    for name, range_ in zip(seqs.columns, _ranges(seqs.values), strict=True):
+        if 0 < range_ < 1 / checks.LARGEST:
             raise InputError(
                 f"column {name!r} varies by {range_:.3g} in all, whose square is not in the range of a double; give it in smaller units"
             )
+
+
+def _ranges(values: np.ndarray) -> np.ndarray:
+    """(p,) largest less smallest observed entry of each column, NaN without one; of a column that varies enough at once, of its first rows."""
+    first = values[:_FIRST]
+    ranges = np.fmax.reduce(first, axis=0) - np.fmin.reduce(first, axis=0)
+    for k in np.flatnonzero(~(ranges >= 1 / checks.LARGEST)) if len(values) > _FIRST else ():
+        ranges[k] = np.fmax.reduce(values[:, k]) - np.fmin.reduce(values[:, k])
+    return np.asarray(ranges)
 
 
 def standardise(seqs: Sequences) -> tuple[Sequences, Scaling]:
