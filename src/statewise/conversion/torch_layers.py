@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from statewise._core import checks
 from statewise._core.errors import UnsupportedError
 from statewise.nn import recurrent as own
+from statewise.nn.seeding import unmoved
 
 _PAIRS: tuple[tuple[type[nn.RNNBase], Any], ...] = ((nn.RNN, own.RNN), (nn.GRU, own.GRU), (nn.LSTM, own.LSTM))
 
@@ -50,9 +50,7 @@ def _filled(kind: Any, module: nn.RNNBase) -> nn.RNNBase:
     if isinstance(module, nn.LSTM):
         options["proj_size"] = module.proj_size
     first = next(module.parameters())
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # drawing weights that are replaced at once must not move the caller's draws
+    with unmoved():  # the weights that are drawn here are replaced at once
         made: nn.RNNBase = kind(
             module.input_size, module.hidden_size, device=first.device, dtype=first.dtype, **options
         )

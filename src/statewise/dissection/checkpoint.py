@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from statewise._core import checks
 from statewise._core.errors import DataError, InputError
+from statewise.nn.seeding import unmoved
 
 _FIRST = re.compile(r"(?P<prefix>.*?)weight_ih(?P<end>_l0)?")
 _KINDS: dict[int, Any] = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
@@ -118,7 +119,7 @@ def _built(own: dict[str, Tensor], nonlinearity: str, where: str) -> nn.RNNBase:
         options["nonlinearity"] = nonlinearity
     if projected is not None:
         options["proj_size"] = projected.shape[0]
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
+    with unmoved():  # the weights that are drawn here are replaced at once
         layer: nn.RNNBase = kind(inputs, hidden, **options)
     try:
         layer.load_state_dict({name: own[name] for name in layer.state_dict() if name in own})

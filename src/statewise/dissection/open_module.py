@@ -23,6 +23,7 @@ from statewise.dissection.subject import Site, Subject
 from statewise.dissection.systems import System
 from statewise.dissection.windows import module_context
 from statewise.nn.diagonal import LRU
+from statewise.nn.seeding import unmoved
 
 Loss = Callable[[Any], Tensor] | None
 
@@ -223,7 +224,7 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     devices = sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices=devices), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with unmoved(devices), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             module.eval()
             yield
     finally:

@@ -15,6 +15,7 @@ from statewise._core.errors import InputError, UnsupportedError
 from statewise.dissection.suggestions import Suggestion
 from statewise.models.base import Model
 from statewise.nn import initialise
+from statewise.nn.seeding import unmoved
 
 _INITIAL = ("chrono", "forget-bias", "orthogonal", "identity", "spectral")
 
@@ -197,7 +198,7 @@ def _single(stack: nn.RNNBase, depth: int) -> nn.RNNBase:
     if isinstance(stack, nn.RNN):
         options["nonlinearity"] = stack.nonlinearity
     weight = stack.get_parameter(f"weight_ih_l{depth}")
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
+    with unmoved():  # the weights that are drawn here are replaced at once
         made: nn.RNNBase = kind(weight.shape[1], stack.hidden_size, device=weight.device, dtype=weight.dtype, **options)
     ending = f"_l{depth}"
     own = {

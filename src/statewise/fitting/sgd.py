@@ -130,8 +130,7 @@ def train(
     """
     lent = seeded(seed) if draws else nullcontext()
     with lent, progress(label, settings.epochs) as advance:
-        run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain, watch)
-        run.draws = draws
+        run = Run(module, objective, score, settings, groups, carried or Carried(), checkpoint, explain, watch, draws)
         return run.loop(batches, torch.Generator().manual_seed(seed), advance)
 
 
@@ -155,7 +154,8 @@ class Run:
         carried: Carried,
         checkpoint: Checkpoint | None,
         explain: Callable[[Any], str] | None,
-        watch: Callable[[Any, torch.Tensor], None] | None = None,
+        watch: Callable[[Any, torch.Tensor], None] | None,
+        draws: bool,
     ) -> None:
         self.carried, self.checkpoint, self.explain, self.watch = carried, checkpoint, explain, watch
         self.module, self.objective, self.score, self.settings = module, objective, score, settings
@@ -168,7 +168,7 @@ class Run:
         self.epoch, self.position, self.loss_sum, self.start_score = 0, 0, 0.0, -math.inf
         self.epoch_draws = torch.empty(0, dtype=torch.uint8)
         self.finished: str | None = None
-        self.draws = True
+        self.draws = draws
 
     def loop(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,12 +13,19 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, what is drawn without a generator comes from this seed; outside, torch's global state is as it was.
+def unmoved(devices: Sequence[int] = ()) -> Iterator[None]:
+    """What is drawn inside leaves torch's global state as it was, and that of the CUDA `devices`.
 
-    Jobs in other threads wait for their turn, so that each has its own draws.
+    Jobs in other threads wait for their turn, so that none sees another's draws.
     """
-    with _LOCK, torch.random.fork_rng(devices=[]):
+    with _LOCK, torch.random.fork_rng(devices=list(devices)):
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """As `unmoved`, and what is drawn inside without a generator comes from this seed."""
+    with unmoved():
         torch.default_generator.manual_seed(seed)
         yield
 
